@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,8 @@ def refuse_to_leave_this_machine(address: Any) -> None:
         raise AssertionError(f"the package opens no connection, but something connected to {host}")
 
 
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
     """Nothing in the package opens a connection: whoever tries, in any test, fails that test."""
     connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
 
@@ -83,16 +84,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         refuse_to_leave_this_machine(address)
         return connect_ex(self, address)
 
-    monkeypatch.setattr(socket.socket, "connect", guarded)
-    monkeypatch.setattr(socket.socket, "connect_ex", guarded_ex)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        patch.setattr(socket.socket, "connect_ex", guarded_ex)
+        yield
 
 
 @pytest.fixture(autouse=True)
 def figures_are_closed() -> Iterator[None]:
     """A test that draws leaves no figure open (only looked at when something has imported pyplot)."""
     yield
-    import sys
-
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
