@@ -327,6 +327,9 @@ _WINDOW: dict[str, _Attr] = {"stride": (_pair, (1, 1)), "padding": (_padding, "v
 _CONV: dict[str, _Attr] = {**_WINDOW, "dilation": (_pair, (1, 1)), "activation": (_activation, "none")}
 _POOL: dict[str, _Attr] = {"filter": (_pair, _REQUIRED), **_WINDOW, "activation": (_activation, "none")}
 _FUSED: dict[str, _Attr] = {"activation": (_activation, "none")}
+_LAYER = ("weight", "bias")
+# Until it is converted a layer may own the batch norm that follows it, and folds it whenever it is quantized.
+_NORMED_LAYER = (*_LAYER, "gamma", "beta", "mean", "variance", "eps")
 _REDUCE: dict[str, _Attr] = {"axis": (_ints, _REQUIRED), "keep_dims": (_bool, False)}
 
 ALL_DIALECTS = ("tflm", "litert_ref", "litert_opt", "xnnpack")
@@ -378,12 +381,12 @@ OPS: Mapping[str, Operator] = MappingProxyType(
     {
         "CONSTANT": Operator("an array that belongs to the graph", (0, 0), params=("value",)),
         "CONV_2D": Operator(
-            "sums of weights times a window", attrs=_CONV, params=("weight", "bias"), weight_axis=0, macs="window", inexact=("litert_opt",)
+            "sums of weights times a window", attrs=_CONV, params=_NORMED_LAYER, weight_axis=0, macs="window", inexact=("litert_opt",)
         ),
         "DEPTHWISE_CONV_2D": Operator(
             "a window sum, each channel on its own",
             attrs={**_CONV, "depth_multiplier": (_int, 1)},
-            params=("weight", "bias"),
+            params=_NORMED_LAYER,
             weight_axis=3,
             macs="depthwise",
             inexact=("litert_opt",),
@@ -391,7 +394,7 @@ OPS: Mapping[str, Operator] = MappingProxyType(
         "TRANSPOSE_CONV": Operator(
             "a convolution run backwards: each cell spreads over a window",
             attrs={**_WINDOW, "activation": (_activation, "none")},
-            params=("weight", "bias"),
+            params=_LAYER,
             weight_axis=0,
             macs="scatter",
             inexact=("xnnpack",),
@@ -399,7 +402,7 @@ OPS: Mapping[str, Operator] = MappingProxyType(
         "FULLY_CONNECTED": Operator(
             "matrix times vector",
             attrs={**_FUSED, "keep_num_dims": (_bool, False)},
-            params=("weight", "bias"),
+            params=_NORMED_LAYER,
             weight_axis=0,
             macs="window",
         ),

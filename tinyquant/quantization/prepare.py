@@ -1,0 +1,175 @@
+"""Opening the box of `quantize_model`: from a float model and what calibration saw to a fake-quantized one.
+
+Five steps, each a file of this room: the captured graph is fused (`fuse`), values that must share a
+quantizer are grouped (`groups`), each group's range becomes a scale and a zero point
+(`numerics.choose_qparams`), weights get their quantizers (`weights`), and the nodes are put together (`model`).
+
+With this module one can quantize a trained model (`quantize_model`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyquant.autograd import no_grad
+from tinyquant.graph import OPS, Graph, Node
+from tinyquant.nn import Module
+from tinyquant.numerics.qparams import QParams, choose_qparams
+from tinyquant.quantization.calibrate import Calibration
+from tinyquant.quantization.capture import capture, require_module
+from tinyquant.quantization.fuse import fuse, sharing_key
+from tinyquant.quantization.groups import Groups, form_groups
+from tinyquant.quantization.model import FakeQuantModel, FakeQuantNode
+from tinyquant.quantization.schemes import TFLITE_INT8, Scheme
+
+__all__ = ["quantize_model"]
+
+BATCH_NORM_MODES = ("fold", "freeze")
+RANGE_MODES = ("frozen",)
+
+
+def quantize_model(
+    model: Module, calibration: Calibration, *, scheme: Scheme = TFLITE_INT8, bn: str = "fold", ranges: str = "frozen"
+) -> FakeQuantModel:
+    """Extend a float model with the nodes that mimic quantized arithmetic.
+
+    Parameters
+    ----------
+    model : Module
+        The float model that was calibrated, unchanged since. It is left as it is; its weights are copied.
+    calibration : Calibration
+        From `calibrate(model, data)`.
+    scheme : Scheme
+    bn : str
+        ``"fold"``: each batch norm is folded into the layer before it, once, and is gone: training then moves the
+        folded weights. ``"freeze"``: the layer owns its batch norm and folds it in every forward, with the running
+        statistics frozen: training moves weight, gamma and beta.
+    ranges : str
+        ``"frozen"``: activation ranges stay what calibration saw.
+
+    Returns
+    -------
+    FakeQuantModel
+        In eval mode: as returned it is post-training quantization; train it, and it is quantization-aware training.
+
+    Raises
+    ------
+    TypeError
+        Wrong types, or a wrong order of calls; the message says which call comes first.
+    ValueError
+        The model is in training mode or has changed since calibration, or an unknown bn or ranges.
+
+    Notes
+    -----
+    In PyTorch: `prepare_qat` / `prepare`; in TFLite: `tfmot.quantization.keras.quantize_model`.
+
+    References
+    ----------
+    Jacob et al. 2018, section 3; Krishnamoorthi 2018, section 3.
+
+    Examples
+    --------
+    >>> from tinyquant import nn
+    >>> from tinyquant.quantization.calibrate import calibrate
+    >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU()).eval()
+    >>> fq = quantize_model(model, calibrate(model, np.array([[0.0, 1.0], [1.0, 0.5]], np.float32)))
+    >>> [(node.name, node.op, node.absorbed) for node in fq.graph]
+    [('0', 'FULLY_CONNECTED', ('1',))]
+    """
+    require_module(model)
+    if isinstance(model, FakeQuantModel):
+        raise TypeError("model must be the float model, got a FakeQuantModel. It is quantized already: train it, or convert it.")
+    if not isinstance(calibration, Calibration):
+        raise TypeError(
+            f"calibration must come from calibrate(model, data), got {type(calibration).__name__}. Call calibrate first."
+        )
+    if not isinstance(scheme, Scheme):
+        raise TypeError(f"scheme must be a Scheme, got {type(scheme).__name__}. Take schemes.TFLITE_INT8 and replace fields of it.")
+    for name, value, allowed in (("bn", bn, BATCH_NORM_MODES), ("ranges", ranges, RANGE_MODES)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+    if model.training:
+        raise ValueError("model must be in eval mode, got a model in training mode. Call model.eval(), or finish training with fit.")
+    _refuse_stale(model, calibration)
+    fused = fuse(calibration.graph)
+    if bn == "fold":
+        fused = _fold_all(fused)
+    groups = form_groups(fused)
+    return FakeQuantModel(groups.graph, scheme, _choose_all(groups, calibration, scheme))
+
+
+def _refuse_stale(model: Module, calibration: Calibration) -> None:
+    """The model must still be the one that was calibrated, weights included."""
+    seen = calibration.graph
+    now = capture(model, np.zeros(seen.inputs[0].shape, np.float32))
+    same_calls = [(n.name, n.op, n.inputs) for n in now] == [(n.name, n.op, n.inputs) for n in seen]
+    if not same_calls:
+        raise ValueError("calibration must be of this very model, got one of a different network. Call calibrate(model, data) again.")
+    for a, b in zip(now.nodes, seen.nodes, strict=True):
+        changed = [key for key in a.params if not np.array_equal(a.params[key], b.params[key])]
+        if changed:
+            raise ValueError(
+                f"the model must not change between calibrate and quantize_model, got a new {changed[0]} at {a.name!r}. "
+                "Call calibrate(model, data) again."
+            )
+
+
+def _fold_all(graph: Graph) -> Graph:
+    """Each layer's batch norm folded into its weight and bias for good."""
+    folded: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if "gamma" in node.params:
+            # A weight used twice must stay one array, or the nodes would no longer be seen to share it.
+            key = (sharing_key(node.params["weight"]), sharing_key(node.params["gamma"]))
+            if key not in folded:
+                with no_grad():
+                    made = FakeQuantNode(node, TFLITE_INT8, None, {}).params()
+                folded[key] = {name: tensor.data for name, tensor in made.items()}
+            node = node.replace(params=folded[key])
+        nodes.append(node)
+    return Graph(graph.inputs, tuple(nodes), graph.outputs)
+
+
+def _choose_all(groups: Groups, calibration: Calibration, scheme: Scheme) -> dict[str, QParams | None]:
+    """The quantizer of every value: one a group, from the range of all its members."""
+    graph = groups.graph
+    by_group: dict[str, QParams | None] = {}
+    for group in dict.fromkeys(groups.of.values()):
+        members = groups.members(group)
+        settings = [scheme.for_node(name) for name in members]
+        if any(s.exclude for s in settings):
+            by_group[group] = None
+            continue
+        bits = min(s.activation_bits for s in settings)
+        fixed = OPS[groups.fixed[group]].fixed if group in groups.fixed else None
+        if fixed is not None:
+            by_group[group] = _fixed_qparams(*fixed, bits)
+            continue
+        ends = [_range(name, graph, calibration) for name in members]
+        by_group[group] = choose_qparams(
+            min(low for low, _ in ends), max(high for _, high in ends), bits=bits, power_of_two=settings[0].power_of_two
+        )
+    return {name: by_group[group] for name, group in groups.of.items()}
+
+
+def _fixed_qparams(scale: float, zero_point: int, bits: int) -> QParams:
+    """The fixed quantizer of an operator, the same range at other widths."""
+    step = 2.0 ** (8 - bits)
+    return QParams(scale * step, round_half_to_code(zero_point / step), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def round_half_to_code(value: float) -> int:
+    """Zero points of fixed quantizers are 0 or the lowest code: the division by a power of two is exact."""
+    return int(value)
+
+
+def _range(name: str, graph: Graph, calibration: Calibration) -> tuple[float, float]:
+    """What calibration saw at a value: for a fused node, after the last node it absorbed."""
+    if name in {value.name for value in graph.inputs}:
+        return calibration.range(name)
+    node = graph.node(name)
+    if name not in calibration.statistics:
+        # A requantize node carries the value it reads.
+        return _range(node.inputs[0], graph, calibration)
+    return calibration.range(node.absorbed[-1] if node.absorbed else name)
