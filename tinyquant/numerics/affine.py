@@ -43,7 +43,8 @@ def quantize(
     Raises
     ------
     ValueError
-        x holds NaN or infinity (named, with its index), or an unknown rounding.
+        x holds NaN or infinity (named, with its index), an unknown rounding, a per-axis qp that does not fit x's shape,
+        or a scale that float32 cannot hold while x is float32.
     TypeError
         x is not real numbers, or qp is not a QParams.
 
@@ -64,10 +65,11 @@ def quantize(
     [1, 3, 4, 4, 127]
     """
     rounded = round_quotient(x, qp, rounding=rounding, rng=rng)
-    _, zero = qp.along(rounded.ndim)
-    # float32 holds whole numbers exactly only up to 2**24: bring the quotient near the codes before adding.
-    wide = rounded.clip(float(qp.qmin) - 2.0**31, float(qp.qmax) + 2.0**31).astype(np.float64)
-    return saturate(wide + zero, qp.qmin, qp.qmax, qp.dtype)
+    _, zero = _along(qp, rounded)
+    # Codes of 16 bits leave float32 room: below 2**23 the sum is exact, and from there on it saturates however it rounds.
+    if qp.dtype.itemsize > 2:
+        rounded = rounded.astype(np.float64, copy=False)
+    return saturate(rounded + zero.astype(rounded.dtype), qp.qmin, qp.qmax, qp.dtype)
 
 
 def round_quotient(
@@ -86,14 +88,17 @@ def round_quotient(
         raise TypeError(f"qp must be a QParams, got {type(qp).__name__}. Build one with choose_qparams(rmin, rmax).")
     values = np.asarray(x)
     if values.dtype.kind not in "fiub":
-        raise TypeError(f"x must hold real numbers, got dtype {values.dtype}.")
+        raise TypeError(f"x must hold real numbers, got dtype {values.dtype}. Convert it to float32 or float64 first.")
     if values.dtype != np.float32:
         values = values.astype(np.float64)
     _refuse_not_finite(values)
-    scale, _ = qp.along(values.ndim)
+    scale, _ = _along(qp, values)
     # A quotient may overflow float32 to infinity; it saturates all the same.
     with np.errstate(over="ignore"):
-        quotient = values / scale.astype(values.dtype)
+        divisor = scale.astype(values.dtype)
+        if not (divisor.all() and np.isfinite(divisor).all()):
+            raise ValueError(f"scale must be within float32 for float32 x, got {qp.scale}. Pass x as float64.")
+        quotient = values / divisor
     return round_to_int(quotient, rounding, rng)
 
 
@@ -103,7 +108,7 @@ def dequantize(codes: npt.ArrayLike, qp: QParams) -> np.ndarray:
     Parameters
     ----------
     codes : array_like of integers, any shape
-        Any integers; those a quantizer makes lie in [qmin, qmax].
+        At most 2**53 in magnitude; those a quantizer makes lie in [qmin, qmax].
     qp : QParams
 
     Returns
@@ -114,10 +119,13 @@ def dequantize(codes: npt.ArrayLike, qp: QParams) -> np.ndarray:
     ------
     TypeError
         The codes are not integers, or qp is not a QParams.
+    ValueError
+        A per-axis qp does not fit the shape of the codes.
 
     Notes
     -----
-    The product is formed in float64 and rounded to float32 once. In TFLite this is DEQUANTIZE, the same bytes.
+    The exact product is rounded to float32 once; beyond the largest float32 it is infinity. In TFLite this is
+    DEQUANTIZE, the same bytes.
 
     Examples
     --------
@@ -129,14 +137,29 @@ def dequantize(codes: npt.ArrayLike, qp: QParams) -> np.ndarray:
     values = np.asarray(codes)
     if values.dtype.kind not in "iu":
         raise TypeError(f"codes must be integers, got dtype {values.dtype}. Pass what quantize returned.")
+    scale, zero = _along(qp, values)
+    # A float32 scale times at most 17 bits: float32 rounds that exact product once, as float64 followed by a cast would.
+    small = values.dtype.itemsize <= 2 and qp.dtype.itemsize <= 2
+    with np.errstate(over="ignore"):
+        work = np.float32 if small and np.array_equal(scale.astype(np.float32), scale) else np.float64
+        steps = values.astype(work) - zero.astype(work)
+        return np.asarray((steps * scale.astype(work)).astype(np.float32, copy=False))
+
+
+def _along(qp: QParams, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`qp.along` for this array, refused when the array has another number of channels."""
     scale, zero = qp.along(values.ndim)
-    return (scale * (values.astype(np.int64) - zero)).astype(np.float32)
+    if qp.axis is not None and values.shape[qp.axis] != scale.size:
+        raise ValueError(
+            f"the array must have {scale.size} cells along axis {qp.axis}, one a scale, got shape {values.shape}. "
+            "Check the axis of the QParams."
+        )
+    return scale, zero
 
 
 def _refuse_not_finite(values: np.ndarray) -> None:
     """Raise for NaN or infinity, naming the first."""
-    # min and max both propagate NaN: two passes without a temporary, against three with isfinite().all().
-    if values.size == 0 or np.isfinite(values.min()) and np.isfinite(values.max()):
+    if np.isfinite(values).all():
         return
     where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
     value = values[where]

@@ -42,17 +42,18 @@ def quantize_multiplier(real: float | np.ndarray) -> tuple[int, int] | tuple[np.
     Parameters
     ----------
     real : float, or 1-D array of float (one a channel)
-        Finite. Negative is legal (LEAKY_RELU); 0 gives (0, 0); below 2**-32 in magnitude flushes to (0, 0).
+        Finite. Negative is legal (LEAKY_RELU); 0 gives (0, 0); what rounds to less than 2**-32 flushes to (0, 0).
 
     Returns
     -------
     multiplier, shift : int, int; for an array, two int32 arrays of its shape
-        2**30 <= |multiplier| < 2**31 unless 0. A positive shift is to the left. The relative error is at most 2**-31.
+        2**30 <= |multiplier| < 2**31 and -31 <= shift <= 31, unless (0, 0). A positive shift is to the left.
+        The relative error is at most 2**-31.
 
     Raises
     ------
     ValueError
-        real is NaN or infinite, or 2**31 and more.
+        real is NaN or infinity, or so large (2**31) that the shift would leave the word.
 
     Notes
     -----
@@ -73,8 +74,9 @@ def quantize_multiplier(real: float | np.ndarray) -> tuple[int, int] | tuple[np.
         flat = np.array(pairs, dtype=np.int32).reshape(*values.shape, 2)
         return flat[..., 0], flat[..., 1]
     value = float(values)
-    if not math.isfinite(value) or abs(value) >= 2.0**31:
-        raise ValueError(f"real must be finite and below 2**31 in magnitude, got {value}. Check the scales it is made of.")
+    if not math.isfinite(value):
+        name = "NaN" if math.isnan(value) else "infinity" if value > 0 else "-infinity"
+        raise ValueError(f"real must be finite, got {name}. Check the scales it is made of.")
     if value == 0.0:
         return 0, 0
     fraction, shift = math.frexp(value)
@@ -82,6 +84,8 @@ def quantize_multiplier(real: float | np.ndarray) -> tuple[int, int] | tuple[np.
     magnitude = math.floor(abs(fraction) * 2.0**31 + 0.5)
     if magnitude == 2**31:
         magnitude, shift = 2**30, shift + 1
+    if shift > 31:
+        raise ValueError(f"real must be below 2**31 in magnitude, got {value}. Check the scales it is made of.")
     if shift < -31:
         return 0, 0
     return (magnitude if fraction > 0 else -magnitude), shift
@@ -251,9 +255,10 @@ def requantize(
         raise ValueError(f"mode must be one of {', '.join(REQUANTIZE_MODES)}, got {mode!r}.")
     x = _int64("acc", acc, INT32_MIN, INT32_MAX)
     m = _int64("multiplier", multiplier, INT32_MIN + 1, INT32_MAX)
-    if np.any((np.abs(m) < 2**30) & (m != 0)):
+    small = (np.abs(m) < 2**30) & (m != 0)
+    if np.any(small):
         raise ValueError(
-            f"multiplier must be 0 or at least 2**30 in magnitude, got {int(m.flat[np.argmin(np.abs(m))])}. "
+            f"multiplier must be 0 or at least 2**30 in magnitude, got {int(m[small].flat[0])}. "
             "Make the pair with quantize_multiplier."
         )
     e = _int64("shift", shift, -31, 31)
@@ -262,7 +267,7 @@ def requantize(
         _must_fit_int32("acc << shift", x, np.abs(x) << np.maximum(e, 0), x < 0)
     result = REQUANTIZE_MODES[mode](x, m, e)
     _must_fit_int32("the result", x, np.abs(result), result < 0)
-    return result.astype(np.int32)
+    return np.asarray(result.astype(np.int32))
 
 
 def _must_fit_int32(what: str, acc: np.ndarray, magnitude: np.ndarray, negative: np.ndarray) -> None:
@@ -279,8 +284,8 @@ def _int64(name: str, value: npt.ArrayLike, low: int, high: int) -> np.ndarray:
     """Integers within [low, high] as int64; anything else is refused by name."""
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got dtype {array.dtype}.")
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}. Cast whole numbers to int32.")
     if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
         outside = int(array.max()) if int(array.max()) > high else int(array.min())
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {outside}.")
+        raise ValueError(f"{name} must lie in [{low}, {high}], got {outside}. This is integer arithmetic in 32 bits.")
     return array.astype(np.int64)

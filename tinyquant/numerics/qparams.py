@@ -9,6 +9,7 @@ With this module one can hold those numbers (`QParams`) and choose them from a r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -66,7 +67,7 @@ class QParams:
     qmin: int = -128
     qmax: int = 127
     axis: int | None = None
-    dtype: np.dtype = field(repr=False)
+    dtype: np.dtype = field(init=False, repr=False)
     """The narrowest integer type that holds qmin and qmax."""
 
     def __init__(
@@ -79,7 +80,7 @@ class QParams:
     ) -> None:
         qmin, qmax = _whole("qmin", qmin), _whole("qmax", qmax)
         if not -(2**31) <= qmin < qmax < 2**31:
-            raise ValueError(f"qmin must be below qmax and both must fit int32, got qmin={qmin}, qmax={qmax}.")
+            raise ValueError(f"qmin must be below qmax and both must fit int32, got {qmin} and {qmax}. Swap or narrow them.")
         scales = _frozen(_scales(scale))
         if axis is not None:
             axis = _whole("axis", axis)
@@ -99,7 +100,10 @@ class QParams:
                 "Widen the range to contain 0 (choose_qparams does)."
             )
         if zeros.shape not in ((), scales.shape):
-            raise ValueError(f"zero_point must be one number or have the scale's shape, got {zeros.shape} for {scales.shape}.")
+            raise ValueError(
+                f"zero_point must be one number or have the scale's shape, got {zeros.shape} for {scales.shape}. "
+                "Give one zero point a channel."
+            )
         zeros = _frozen(np.broadcast_to(zeros, scales.shape).astype(np.int64))
         put = object.__setattr__
         put(self, "scale", scales if scales.ndim else float(scales))
@@ -135,7 +139,9 @@ class QParams:
         if self.axis is None:
             return scale, zero
         if not -ndim <= self.axis < ndim:
-            raise ValueError(f"axis must be an axis of the array, got axis={self.axis} for an array of {ndim} axes.")
+            raise ValueError(
+                f"axis must be an axis of the array, got axis={self.axis} for an array of {ndim} axes. Check the QParams."
+            )
         shape = [1] * ndim
         shape[self.axis] = -1
         return scale.reshape(shape), zero.reshape(shape)
@@ -227,13 +233,12 @@ def choose_qparams(
     if not 2 <= bits <= 16:
         raise ValueError(f"bits must be between 2 and 16, got {bits}. Use float for anything wider.")
     if symmetric and not signed:
-        raise ValueError("symmetric=True must go with signed=True, got signed=False. Unsigned codes cannot hold zero in the middle.")
+        raise ValueError("symmetric must go with signed codes, got signed=False. Use signed=True, or symmetric=False.")
     low, high = _range_ends(rmin, rmax, axis)
     qmin, qmax = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     qmin += bool(narrow_range)
     if symmetric:
-        # `+ 0.0` turns a negative zero into a plain one.
-        wide = np.maximum(np.abs(low), np.abs(high)) / qmax + 0.0
+        wide = np.maximum(np.abs(low), np.abs(high)) / qmax
     else:
         wide = (high - low) / (qmax - qmin)
     # low <= 0 <= high by now, so low == high means that both are 0.
@@ -243,29 +248,25 @@ def choose_qparams(
         wide = np.ldexp(1.0, np.where(mantissa == 0.5, exponent - 1, exponent))
         if np.any(wide > float(_FLOAT32.max)):
             raise ValueError(f"the power-of-two scale must fit float32, got {wide.max():g}. Use power_of_two=False.")
-    zero: np.ndarray | int = 0
+    zero: int | np.ndarray = 0
     if not symmetric:
-        zero = np.array(
-            [_exact_zero_point(lo, s, hi, qmin, qmax, power_of_two) for lo, s, hi in zip(low.flat, wide.flat, high.flat, strict=True)],
-            dtype=np.int64,
-        ).reshape(wide.shape)
+        moved = power_of_two | (wide == _SMALLEST_SCALE)
+        channels = zip(low.flat, high.flat, np.where(moved, wide, 0.0).flat, strict=True)
+        zeros = [_exact_zero_point(lo, hi, step, qmin, qmax) for lo, hi, step in channels]
+        zero = np.array(zeros, dtype=np.int64).reshape(wide.shape)
     scale = wide.astype(np.float32).astype(np.float64)
     return QParams(scale, zero, qmin, qmax, axis)
 
 
-def _exact_zero_point(low: float, scale: float, high: float, qmin: int, qmax: int, given_scale: bool) -> int:
-    """round(qmin - low / scale), half away, in exact rationals, kept inside the codes."""
-    if low == high == 0:
-        return min(max(0, qmin), qmax)
+def _exact_zero_point(low: float, high: float, scale: float, qmin: int, qmax: int) -> int:
+    """round(qmin - low / scale), half away, in exact rationals, kept inside the codes; scale 0 means (high - low) / steps."""
+    if low == high:
+        return max(0, qmin)
     # Rationals, because [-1, 1] puts the quotient exactly on the tie 127.5 and floats miss it on some ranges.
-    if given_scale or scale == _SMALLEST_SCALE:
-        quotient = Fraction(low) / Fraction(scale)
-    else:
-        quotient = Fraction(low) * (qmax - qmin) / (Fraction(high) - Fraction(low))
-    exact = qmin - quotient
-    whole = abs(exact) + Fraction(1, 2)
-    nearest = whole.numerator // whole.denominator
-    return min(max(nearest if exact >= 0 else -nearest, qmin), qmax)
+    step = Fraction(scale) if scale else (Fraction(high) - Fraction(low)) / (qmax - qmin)
+    exact = qmin - Fraction(low) / step
+    magnitude = math.floor(abs(exact) + Fraction(1, 2))
+    return min(max(magnitude if exact >= 0 else -magnitude, qmin), qmax)
 
 
 def _range_ends(rmin: npt.ArrayLike, rmax: npt.ArrayLike, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -274,22 +275,23 @@ def _range_ends(rmin: npt.ArrayLike, rmax: npt.ArrayLike, axis: int | None) -> t
     for name, value in (("rmin", rmin), ("rmax", rmax)):
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
-            raise TypeError(f"{name} must be a real number, got {value!r}.")
+            raise TypeError(f"{name} must be a real number, got {value!r}. Pass the end of the range as a float.")
         array = array.astype(np.float64)
         if np.isnan(array).any():
-            raise ValueError(f"{name} must be finite, got NaN. Look for the NaN in the data that gave this range.")
+            raise ValueError(f"{name} must be finite, got NaN. Look for it in the data that gave this range.")
         if np.isinf(array).any():
-            raise ValueError(f"{name} must be finite, got infinity. Look for the infinity in the data that gave this range.")
+            raise ValueError(f"{name} must be finite, got infinity. Look for it in the data that gave this range.")
         if np.any(np.abs(array) > float(_FLOAT32.max)):
             raise ValueError(f"{name} must be within float32 (3.4e38), got {np.abs(array).max():g}. Rescale the signal.")
         if (array.ndim == 1) != (axis is not None):
             raise ValueError(
-                f"{name} must be one number without axis and 1-D with axis, got shape {array.shape} and axis={axis}."
+                f"{name} must be one number without axis and 1-D with axis, got shape {array.shape} and axis={axis}. "
+                "Give axis= the channel axis, or one single range."
             )
         ends.append(array)
     low, high = ends
     if low.shape != high.shape:
-        raise ValueError(f"rmin and rmax must have one shape, got {low.shape} and {high.shape}.")
+        raise ValueError(f"rmin and rmax must have one shape, got {low.shape} and {high.shape}. Give both ends of each channel.")
     if np.any(low > high):
         raise ValueError(f"rmin must not be above rmax, got rmin={low.tolist()}, rmax={high.tolist()}. Swap them.")
     return np.minimum(low, 0.0), np.maximum(high, 0.0)
@@ -299,7 +301,7 @@ def _scales(scale: npt.ArrayLike) -> np.ndarray:
     """The scale as float64, refused unless positive and finite."""
     values = np.asarray(scale)
     if values.dtype.kind not in "fiu":
-        raise TypeError(f"scale must be a real number, got {scale!r}.")
+        raise TypeError(f"scale must be a real number, got {scale!r}. Build it with choose_qparams.")
     values = values.astype(np.float64)
     if not np.all(np.isfinite(values)) or np.any(values <= 0):
         raise ValueError(f"scale must be positive and finite, got {values.tolist()}. Build it with choose_qparams.")
@@ -310,7 +312,7 @@ def _whole(name: str, value: object) -> int:
     """A Python int from any integer type; nothing else."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value)
-    raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    raise TypeError(f"{name} must be a whole number, got {value!r}. Pass an int.")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

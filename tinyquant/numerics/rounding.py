@@ -25,9 +25,11 @@ def _half_even(x: np.ndarray) -> np.ndarray:
 
 def _half_away(x: np.ndarray) -> np.ndarray:
     """Nearest, ties away from zero: C's `round`."""
-    # floor(|x| + 0.5) would be shorter and wrong: 0.49999997 + 0.5 is 1.0 in float32.
-    whole = np.trunc(x)
-    return whole + np.copysign(np.abs(x - whole) >= 0.5, x)
+    # Adding 0.5 itself would be wrong: 0.49999997 + 0.5 is 1.0 in float32. With the number just below 0.5 a tie still
+    # rounds up to the next whole number (IEEE: to even) and nothing less does. The clip gives it the sign of x; where
+    # |x| is smaller still it gives x itself, and 2x is cut to 0.
+    almost_half = np.nextafter(x.dtype.type(0.5), x.dtype.type(0))
+    return np.trunc(x + x.clip(-almost_half, almost_half))
 
 
 def _half_up(x: np.ndarray) -> np.ndarray:
@@ -115,7 +117,8 @@ def round_to_int(x: npt.ArrayLike, mode: str = "half_away", rng: np.random.Gener
         below = np.floor(values)
         # `inf - inf` is NaN and compares False, so an infinity stays what it is; silence its warning only.
         with np.errstate(invalid="ignore"):
-            return np.asarray(below + (rng.random(values.shape) < values - below), dtype=values.dtype)
+            fraction = np.subtract(values, below, dtype=np.float64)
+        return np.asarray(below + (rng.random(values.shape) < fraction), dtype=values.dtype)
     if mode not in _RULES:
         raise ValueError(f"mode must be one of {', '.join(ROUNDING_MODES)}, got {mode!r}.")
     with np.errstate(invalid="ignore"):
@@ -129,10 +132,10 @@ def saturate(values: npt.ArrayLike, qmin: int, qmax: int, dtype: npt.DTypeLike) 
 
     Parameters
     ----------
-    values : array_like of integers, or of floats that hold whole numbers
+    values : array_like of integers, or of floats that hold whole numbers (infinity saturates too)
     qmin, qmax : int
         The ends, both included; both must fit `dtype`.
-    dtype : integer dtype
+    dtype : integer dtype of at most 32 bits
 
     Returns
     -------
@@ -142,26 +145,34 @@ def saturate(values: npt.ArrayLike, qmin: int, qmax: int, dtype: npt.DTypeLike) 
     ------
     ValueError
         An end does not fit the type.
+    TypeError
+        The values are not numbers, or dtype is not an integer type of at most 32 bits.
 
     Examples
     --------
     >>> saturate([300, -5, -300], -128, 127, np.int8).tolist()
     [127, -5, -128]
     """
-    info = np.iinfo(dtype)
+    narrow, wide = np.dtype(dtype), np.asarray(values)
+    if narrow.kind not in "iu" or narrow.itemsize > 4:
+        raise TypeError(f"dtype must be an integer type of at most 32 bits, got {narrow}. Choose int8, int16 or int32.")
+    if wide.dtype.kind not in "iuf":
+        raise TypeError(f"values must be whole numbers, got dtype {wide.dtype}. Round first, with round_to_int.")
+    info = np.iinfo(narrow)
     if not info.min <= qmin <= qmax <= info.max:
         raise ValueError(
-            f"qmin <= qmax must both fit {np.dtype(dtype).name} ({info.min} to {info.max}), "
-            f"got {qmin} and {qmax}. Choose a wider dtype."
+            f"qmin <= qmax must both fit {narrow} ({info.min} to {info.max}), got {qmin} and {qmax}. Choose a wider dtype."
         )
-    return np.asarray(values).clip(qmin, qmax).astype(dtype)
+    # A type that holds the values and both ends: int8 values cannot be compared with 255, nor float32 ones with 2**31 - 1.
+    wide = wide.astype(np.result_type(wide.dtype, narrow), copy=False)
+    return np.asarray(wide.clip(qmin, qmax).astype(narrow))
 
 
 def _as_float(x: npt.ArrayLike) -> np.ndarray:
-    """x as a float array: float types are kept, integers become float64."""
+    """x as a float array: float16, float32 and float64 are kept, everything else becomes float64."""
     values = np.asarray(x)
-    if values.dtype.kind == "f":
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"x must hold real numbers, got dtype {values.dtype}. Convert it to float32 or float64 first.")
+    if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
         return values
-    if values.dtype.kind in "iub":
-        return values.astype(np.float64)
-    raise TypeError(f"x must hold real numbers, got dtype {values.dtype}. Convert it to float32 or float64 first.")
+    return values.astype(np.float64)
