@@ -1,8 +1,8 @@
 """Reverse-mode differentiation on numpy arrays: tensors that remember how they were made.
 
-`tensor` holds the tape; each family of operations has a file with its forwards above its backwards (`elementwise`,
-`products`, `reduce`, `shaping`, `conv`, `pool`, `norm`, `loss`); `lowering` and `depthwise` are how convolutions are
-computed; `gradcheck` tells whether a backward is right.
+`tensor` holds the tape and `mode` its switches; each family of operations has a file with its forwards above its
+backwards (`elementwise`, `products`, `reduce`, `shaping`, `conv`, `pool`, `norm`, `loss`, `surrogate`); `lowering`
+and `depthwise` are how convolutions are computed; `gradcheck` tells whether a backward is right.
 """
 
 from tinyquant.autograd.conv import conv2d as conv2d
@@ -26,6 +26,11 @@ from tinyquant.autograd.loss import cross_entropy as cross_entropy
 from tinyquant.autograd.loss import log_softmax as log_softmax
 from tinyquant.autograd.loss import mse_loss as mse_loss
 from tinyquant.autograd.loss import softmax as softmax
+from tinyquant.autograd.mode import Recorder as Recorder
+from tinyquant.autograd.mode import active_recorder as active_recorder
+from tinyquant.autograd.mode import is_grad_enabled as is_grad_enabled
+from tinyquant.autograd.mode import no_grad as no_grad
+from tinyquant.autograd.mode import recording as recording
 from tinyquant.autograd.norm import batch_norm as batch_norm
 from tinyquant.autograd.norm import dropout as dropout
 from tinyquant.autograd.pool import avg_pool2d as avg_pool2d
@@ -42,11 +47,6 @@ from tinyquant.autograd.shaping import getitem as getitem
 from tinyquant.autograd.shaping import pad as pad
 from tinyquant.autograd.shaping import reshape as reshape
 from tinyquant.autograd.shaping import transpose as transpose
+from tinyquant.autograd.surrogate import straight_through as straight_through
 from tinyquant.autograd.tensor import Op as Op
-from tinyquant.autograd.tensor import Recorder as Recorder
 from tinyquant.autograd.tensor import Tensor as Tensor
-from tinyquant.autograd.tensor import active_recorder as active_recorder
-from tinyquant.autograd.tensor import is_grad_enabled as is_grad_enabled
-from tinyquant.autograd.tensor import no_grad as no_grad
-from tinyquant.autograd.tensor import recording as recording
-from tinyquant.autograd.tensor import straight_through as straight_through

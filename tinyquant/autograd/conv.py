@@ -23,7 +23,8 @@ from tinyquant.autograd.depthwise import (
     depthwise_weight_gradient,
 )
 from tinyquant.autograd.geometry import Padding, Window, check_image, make_window, pair
-from tinyquant.autograd.tensor import Array, Op, Tensor, as_tensor
+from tinyquant.autograd.operands import as_tensor
+from tinyquant.autograd.tensor import Array, Op, Tensor
 
 __all__ = ["conv2d", "depthwise_conv2d"]
 

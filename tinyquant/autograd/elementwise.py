@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyquant.autograd.tensor import Array, Op, Operand, Tensor, as_tensor, operand, unbroadcast
+from tinyquant.autograd.operands import as_tensor, operand, unbroadcast
+from tinyquant.autograd.tensor import Array, Op, Operand, Tensor
 
 __all__ = ["add", "div", "exp", "leaky_relu", "log", "mul", "neg", "power", "relu", "relu6", "sigmoid", "sub", "tanh"]
 

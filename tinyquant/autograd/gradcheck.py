@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinyquant.autograd.tensor import Array, Tensor, no_grad
+from tinyquant.autograd.mode import no_grad
+from tinyquant.autograd.tensor import Array, Tensor
 
 __all__ = ["GradientError", "check_gradients"]
 

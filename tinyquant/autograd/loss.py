@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyquant.autograd.tensor import Array, Op, Operand, Tensor, as_tensor, operand
+from tinyquant.autograd.operands import as_tensor, operand
+from tinyquant.autograd.tensor import Array, Op, Operand, Tensor
 
 __all__ = ["cross_entropy", "log_softmax", "mse_loss", "softmax"]
 

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinyquant.autograd.tensor import Array, Op, Tensor, as_tensor
+from tinyquant.autograd.operands import as_tensor
+from tinyquant.autograd.tensor import Array, Op, Tensor
 
 __all__ = ["batch_norm", "dropout"]
 

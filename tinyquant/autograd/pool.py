@@ -19,7 +19,8 @@ from functools import lru_cache
 import numpy as np
 
 from tinyquant.autograd.geometry import Padding, Pair, Window, check_image, make_window, pad_image, pair
-from tinyquant.autograd.tensor import Array, Op, Tensor, as_tensor
+from tinyquant.autograd.operands import as_tensor
+from tinyquant.autograd.tensor import Array, Op, Tensor
 
 __all__ = ["avg_pool2d", "global_avg_pool2d", "max_pool2d"]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyquant.autograd.tensor import Array, Op, Operand, Tensor, as_tensor, operand, unbroadcast
+from tinyquant.autograd.operands import as_tensor, operand, unbroadcast
+from tinyquant.autograd.tensor import Array, Op, Operand, Tensor
 
 __all__ = ["linear", "matmul"]
 

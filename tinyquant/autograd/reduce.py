@@ -14,7 +14,8 @@ from math import prod
 
 import numpy as np
 
-from tinyquant.autograd.tensor import Array, Op, Tensor, as_tensor
+from tinyquant.autograd.operands import as_tensor
+from tinyquant.autograd.tensor import Array, Op, Tensor
 
 __all__ = ["max", "mean", "sum"]
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyquant.autograd.tensor import Array, Op, Tensor, as_tensor
+from tinyquant.autograd.operands import as_tensor
+from tinyquant.autograd.tensor import Array, Op, Tensor
 
 __all__ = ["concat", "flatten", "getitem", "pad", "reshape", "transpose"]
 

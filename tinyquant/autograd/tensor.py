@@ -7,47 +7,27 @@ class (`Op`) with a `forward` on plain arrays and, right below it, a `backward` 
 output into the gradients of its inputs. Running an operation leaves an instance behind, holding what its
 backward needs; the instances together are the tape.
 
-With this module one can make a `Tensor`, compute with it, call `backward()`, switch the tape off (`no_grad`),
-write an operation (`Op`), pass a gradient through something that has none (`straight_through`), and watch
-every operation as it runs (`recording`).
+With this module one can make a `Tensor`, compute with it, call `backward()`, and write an operation (`Op`).
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Op", "Recorder", "Tensor", "active_recorder", "as_tensor", "is_grad_enabled", "no_grad",
-           "operand", "recording", "straight_through", "unbroadcast"]
+from tinyquant.autograd.mode import mode
+
+__all__ = ["Array", "Op", "Operand", "Tensor", "wrap"]
 
 Array: TypeAlias = "npt.NDArray[Any]"
 Operand: TypeAlias = "Tensor | Array | float | Sequence[Any]"
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _creation = itertools.count()
-
-
-class Recorder(Protocol):
-    """What `recording` expects: `op` is called once for every operation, just after it ran."""
-
-    def op(self, name: str, inputs: tuple[Tensor, ...], settings: dict[str, Any], output: Tensor) -> None:
-        """See one operation: its name, its input tensors, everything that is not a tensor, its output."""
-
-
-class _Mode(threading.local):
-    """What is switched on in this thread."""
-
-    grad: bool = True
-    recorder: Recorder | None = None
-
-
-_mode = _Mode()
 
 
 class Tensor:
@@ -147,7 +127,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same numbers (same memory) without their history: a leaf that needs no gradient."""
-        return _wrap(self.data)
+        return wrap(self.data)
 
     def backward(self, grad: npt.ArrayLike | None = None) -> None:
         """Add dL/dx to `x.grad` of every leaf x that this tensor was computed from and that requires a gradient.
@@ -371,9 +351,8 @@ class Op:
         """Run the operation; keep it on the tape if an input requires a gradient; show it to the recorder."""
         op = cls()
         op.settings = settings
-        mode = _mode
         op.needs = needs = tuple([t.requires_grad for t in inputs]) if mode.grad else (False,) * len(inputs)
-        output = _wrap(np.asarray(op.forward(*[t.data for t in inputs])))
+        output = wrap(np.asarray(op.forward(*[t.data for t in inputs])))
         if True in needs:
             op.inputs = inputs
             op._number = next(_creation)
@@ -382,159 +361,6 @@ class Op:
         if mode.recorder is not None:
             mode.recorder.op(cls.name, inputs, settings, output)
         return output
-
-
-class StraightThrough(Op):
-    """y = value; d(surrogate) = dy, unchanged: the gradient walks straight through the step."""
-
-    name = "straight_through"
-
-    def forward(self, *arrays: Array) -> Array:
-        return self.settings["value"]
-
-    def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        return (dy,)
-
-
-def straight_through(surrogate: Tensor, value: Array) -> Tensor:
-    """Show `value` to what follows, and send the gradient to `surrogate` as if it had been shown.
-
-    Forward: y = value, exactly. Backward: d(surrogate) = dy.
-
-    Arguments
-    ---------
-    surrogate : Tensor
-        What the value was computed from by something without a useful derivative, rounding for one.
-    value : ndarray, same shape as `surrogate`
-        Cast to its dtype.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    Notes
-    -----
-    The gradient is passed on everywhere. A quantizer that saturates wants it stopped outside its range: multiply
-    by a mask, or write an `Op`. In PyTorch this is `x + (value - x).detach()`; differs by being exact in floats.
-
-    References
-    ----------
-    Bengio, Leonard and Courville 2013, "Estimating or propagating gradients through stochastic neurons", sec. 4.
-
-    Examples
-    --------
-    >>> x = Tensor([0.4, 1.6], requires_grad=True)
-    >>> y = straight_through(x, np.rint(x.data))
-    >>> (y * y).sum().backward()
-    >>> y.data.tolist(), x.grad.tolist()
-    ([0.0, 2.0], [0.0, 4.0])
-    """
-    surrogate = as_tensor(surrogate, "straight_through")
-    value = np.asarray(value, dtype=surrogate.dtype)
-    if value.shape != surrogate.shape:
-        raise ValueError(f"straight_through needs a value of the surrogate's shape {surrogate.shape}, "
-                         f"got {value.shape}. Each number stands for the one it replaces.")
-    return StraightThrough.apply(surrogate, value=value)
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside, nothing is put on the tape: results require no gradient and keep nothing alive.
-
-    >>> x = Tensor([1.0], requires_grad=True)
-    >>> with no_grad():
-    ...     y = x * 2.0
-    >>> y.requires_grad
-    False
-    """
-    before = _mode.grad
-    _mode.grad = False
-    try:
-        yield
-    finally:
-        _mode.grad = before
-
-
-def is_grad_enabled() -> bool:
-    """False inside `no_grad`, in this thread."""
-    return _mode.grad
-
-
-@contextmanager
-def recording(recorder: Recorder) -> Iterator[None]:
-    """Inside, `recorder.op(name, inputs, settings, output)` is called after every operation.
-
-    It sees operations under `no_grad` too. The recorder of an inner `recording` replaces the outer one until the
-    inner block ends.
-
-    >>> class Names:
-    ...     def __init__(self): self.seen = []
-    ...     def op(self, name, inputs, settings, output): self.seen.append(name)
-    >>> names = Names()
-    >>> with recording(names):
-    ...     y = Tensor([1.0]) * 2.0 + 1.0
-    >>> names.seen
-    ['mul', 'add']
-    """
-    before = _mode.recorder
-    _mode.recorder = recorder
-    try:
-        yield
-    finally:
-        _mode.recorder = before
-
-
-def active_recorder() -> Recorder | None:
-    """The recorder of the innermost `recording` block of this thread, or None."""
-    return _mode.recorder
-
-
-def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Sum `grad` down to `shape`, undoing numpy's broadcasting from `shape` to `grad.shape`.
-
-    A number that was broadcast was used once in every cell it was copied to, and the gradient of a number used
-    several times is the sum over its uses.
-
-    >>> unbroadcast(np.ones((4, 3)), (3,)).tolist(), unbroadcast(np.ones((4, 3)), (4, 1)).tolist()
-    ([4.0, 4.0, 4.0], [[3.0], [3.0], [3.0], [3.0]])
-    """
-    if grad.shape == shape:
-        return grad
-    extra = grad.ndim - len(shape)
-    stretched = tuple(axis + extra for axis, size in enumerate(shape) if size == 1)
-    return grad.sum(axis=tuple(range(extra)) + stretched).reshape(shape)
-
-
-def as_tensor(value: Tensor | Array | float | Sequence[Any], op: str) -> Tensor:
-    """The input of a layer operation: a Tensor as it is, a float array wrapped; integers are refused.
-
-    Integer arrays are usually codes that lost their scale: the float lane does not guess what they mean.
-    """
-    if isinstance(value, Tensor):
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind != "f":
-        raise TypeError(f"{op} computes with float32 or float64 numbers, got {array.dtype}. "
-                        "Convert it first: x.astype(np.float32), or dequantize it if these are codes.")
-    return Tensor(array)
-
-
-def operand(value: Operand, like: Operand) -> Tensor:
-    """One side of a binary operation: a plain number takes the dtype of the tensor on the other side.
-
-    Without this `x * np.float64(2)` would silently turn a float32 network into a float64 one.
-    """
-    if isinstance(value, Tensor):
-        return value
-    array = np.asarray(value)
-    if isinstance(like, Tensor) and (array.ndim == 0 or array.dtype.kind != "f") and array.dtype.kind in "fiub":
-        return _wrap(array.astype(like.data.dtype))
-    return Tensor(array)
 
 
 def _float_array(data: object) -> Array:
@@ -548,7 +374,7 @@ def _float_array(data: object) -> Array:
     return array.astype(np.float32)
 
 
-def _wrap(array: Array) -> Tensor:
+def wrap(array: Array) -> Tensor:
     """A Tensor around a float array, without checking it."""
     tensor = Tensor.__new__(Tensor)
     tensor.data = array
