@@ -363,7 +363,7 @@ def missing_docstrings(source: str, path: str, classes: Documented | None = None
 
 
 def public_names(source: str, path: str) -> dict[str, int]:
-    """name -> line of the functions and classes that a file defines (not those it imports), and of the constants in ``__all__``."""
+    """name -> line of the functions and classes a file defines (not those it imports), and of the constants in ``__all__``."""
     tree = ast.parse(source)
     exported: set[str] = set()
     found: dict[str, int] = {}
