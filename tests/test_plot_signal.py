@@ -145,6 +145,7 @@ def test_a_given_quantizer_is_used_itself_and_its_range_by_the_others() -> None:
     for ax, used in zip(fig.axes[:2], (qp, other), strict=True):
         (steps,) = lines(ax, QUANTIZED_COLOR)
         np.testing.assert_array_equal(steps.get_ydata(), dequantize(quantize(X, used), used))
+    assert [ax.get_title("right").strip() for ax in fig.axes[:2]] == ["255 codes", "7 codes"]
 
 
 def test_an_unsigned_quantizer_stays_unsigned() -> None:
