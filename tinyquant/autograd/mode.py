@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from tinyquant.autograd.tensor import Tensor
 
-__all__ = ["Recorder", "active_recorder", "is_grad_enabled", "mode", "no_grad", "recording"]
+__all__ = ["ReadingRecorder", "Recorder", "active_recorder", "is_grad_enabled", "mode", "no_grad", "recording"]
 
 
 class Recorder(Protocol):
@@ -23,6 +23,14 @@ class Recorder(Protocol):
 
     def op(self, name: str, inputs: tuple[Tensor, ...], settings: dict[str, Any], output: Tensor) -> None:
         """See one operation: its name, its input tensors, everything that is not a tensor, its output."""
+
+
+@runtime_checkable
+class ReadingRecorder(Protocol):
+    """A recorder that also wants to know when a number is looked at: a `forward` that does so may branch on it."""
+
+    def read(self, tensor: Tensor) -> None:
+        """Called by `item`, `float` and `bool` of a tensor, before the number is given out."""
 
 
 class _Mode(threading.local):

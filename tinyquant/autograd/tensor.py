@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinyquant.autograd.mode import mode
+from tinyquant.autograd.mode import ReadingRecorder, mode
 
 __all__ = ["Array", "Op", "Operand", "Tensor", "wrap"]
 
@@ -123,7 +123,15 @@ class Tensor:
         if self.size != 1:
             raise ValueError(f"item() needs a tensor of one number, got shape {self.shape}. "
                              "Take one out first, or use .numpy().")
+        if isinstance(mode.recorder, ReadingRecorder):
+            mode.recorder.read(self)
         return float(self.data.item())
+
+    def __float__(self) -> float:
+        return self.item()
+
+    def __bool__(self) -> bool:
+        return self.item() != 0.0
 
     def detach(self) -> Tensor:
         """The same numbers (same memory) without their history: a leaf that needs no gradient."""

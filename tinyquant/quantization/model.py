@@ -28,7 +28,7 @@ from tinyquant.quantization.fuse import BATCH_NORM_PARAMS, sharing_key
 from tinyquant.quantization.schemes import Scheme
 from tinyquant.quantization.weights import bias_qparams, choose_weight_qparams
 
-__all__ = ["FakeQuantModel", "FakeQuantNode"]
+__all__ = ["FakeQuantModel", "FakeQuantNode", "register_writer"]
 
 # These only move codes: on inputs of their own grid their output is on it already.
 _MOVES_CODES = ("RESHAPE", "MAX_POOL_2D", "PAD", "TRANSPOSE", "CONCATENATION")
@@ -55,7 +55,8 @@ class FakeQuantNode(Module):
         self.settings = settings
         self.qparams = qparams
         self.weight_qparams: QParams | None = None
-        self.peers: list[FakeQuantNode] = [self]
+        # A dict, because a Module takes every Module among its attributes for a part of itself.
+        self.peers: dict[str, FakeQuantNode] = {node.name: self}
         self.input_scale: float | None = None
         for key, array in node.params.items():
             if key in _TRAINED:
@@ -91,7 +92,7 @@ class FakeQuantNode(Module):
     def choose_weight_qparams(self) -> None:
         """Fix the weight's quantizer from the weights as they are now; one for all nodes that share them."""
         uses = []
-        for peer in self.peers:
+        for peer in self.peers.values():
             bias = peer.params().get("bias")
             if bias is not None and peer.input_scale is not None:
                 uses.append((bias.data, peer.input_scale))
@@ -162,15 +163,17 @@ class FakeQuantModel(Module):
         self.exact = False
         shared: dict[int, Parameter] = {}
         self.nodes: dict[str, FakeQuantNode] = {}
+        # The same nodes again as attributes of a Module: that is how their parameters are found, under their names.
+        self.network = Module()
         for node in graph.nodes:
             made = FakeQuantNode(node, scheme.for_node(node.name), self.qparams[node.name], shared)
             source = self.qparams[node.inputs[0]] if node.inputs else None
             made.input_scale = None if source is None else float(source.scale)
             self.nodes[node.name] = made
-            self.add_module(node.name, made)
+            setattr(self.network, node.name, made)
         for made in self.nodes.values():
             if "weight" in made.node.params:
-                made.peers = [n for n in self.nodes.values() if getattr(n, "weight", None) is made.weight]
+                made.peers = {k: n for k, n in self.nodes.items() if getattr(n, "weight", None) is made.weight}
         self.eval()
 
     @property
@@ -243,7 +246,9 @@ class FakeQuantModel(Module):
 
     def save(self, path: str | Path) -> None:
         """Write the model to an .npz archive; `tinyquant.load` brings it back, still trainable."""
-        _writer[0](self, path)
+        if "npz" not in _WRITERS:
+            raise ValueError("saving needs the room that writes files, got none registered. Import tinyquant, not a part of it.")
+        _WRITERS["npz"](self, path)
 
     def _run(self, x: Tensor | np.ndarray) -> dict[str, Tensor]:
         """Every value by name, in execution order."""
@@ -284,4 +289,10 @@ def _nchw_hint(shape: tuple[int, ...], declared: tuple[int, ...]) -> str:
     return ""
 
 
-_writer: list[Callable[[FakeQuantModel, str | Path], None]] = []
+_Writer = Callable[[FakeQuantModel, "str | Path"], None]
+_WRITERS: dict[str, _Writer] = {}
+
+
+def register_writer(kind: str, write: _Writer) -> None:
+    """How `interop`, which stands further down the house, gives `FakeQuantModel.save` its file format."""
+    _WRITERS[kind] = write

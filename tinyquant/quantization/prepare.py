@@ -155,13 +155,9 @@ def _choose_all(groups: Groups, calibration: Calibration, scheme: Scheme) -> dic
 
 def _fixed_qparams(scale: float, zero_point: int, bits: int) -> QParams:
     """The fixed quantizer of an operator, the same range at other widths."""
+    # The zero point is 0 or the lowest code, so scaling it by a power of two leaves it whole.
     step = 2.0 ** (8 - bits)
-    return QParams(scale * step, round_half_to_code(zero_point / step), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
-def round_half_to_code(value: float) -> int:
-    """Zero points of fixed quantizers are 0 or the lowest code: the division by a power of two is exact."""
-    return int(value)
+    return QParams(scale * step, int(zero_point / step), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def _range(name: str, graph: Graph, calibration: Calibration) -> tuple[float, float]:
