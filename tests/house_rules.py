@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -189,6 +189,25 @@ def outside_imports(source: str, path: str) -> list[str]:
     return wrong
 
 
+def is_literal(node: ast.AST) -> bool:
+    """A number or a list of numbers written out, whose fit anybody can see."""
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
+def whole_number_arguments(tree: ast.AST) -> dict[str, set[str]]:
+    """Dotted function name -> the parameters it declares as ``int``."""
+    found: dict[str, set[str]] = {}
+    for node, scope in scoped_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            found[scope] = {a.arg for a in given if a.annotation is not None and ast.unparse(a.annotation) == "int"}
+    return found
+
+
 def is_constant(node: ast.AST, value: object) -> bool:
     """The node is that very constant."""
     return isinstance(node, ast.Constant) and node.value is value
@@ -262,7 +281,11 @@ def rounding_uses(source: str, path: str, allowed: Mapping[tuple[str, str], str]
 
 
 def narrowing_casts(source: str, path: str, allowed: Mapping[tuple[str, str], str] = {}) -> list[str]:
-    """No cast to 8 or 16 bits: `saturate` clips while wide, then casts. ``astype(..., casting="safe")`` cannot wrap."""
+    """No cast to 8 or 16 bits: `saturate` clips while wide, then casts.
+
+    What cannot wrap is let through: ``astype(..., casting="safe")``, a number written out, and one parameter declared ``int``
+    (numpy refuses a Python integer that does not fit).
+    """
 
     def narrow(node: ast.AST | None) -> bool:
         if isinstance(node, ast.Constant):
@@ -275,7 +298,9 @@ def narrowing_casts(source: str, path: str, allowed: Mapping[tuple[str, str], st
         return numpy_attribute(node) in NARROW if node is not None else False
 
     wrong = []
-    for node, scope in scoped_nodes(ast.parse(source)):
+    tree = ast.parse(source)
+    whole = whole_number_arguments(tree)
+    for node, scope in scoped_nodes(tree):
         if not isinstance(node, ast.Call):
             continue
         keywords = {k.arg: k.value for k in node.keywords}
@@ -288,11 +313,12 @@ def narrowing_casts(source: str, path: str, allowed: Mapping[tuple[str, str], st
             target = node.args[0] if node.args else keywords.get("dtype")
             what = f"astype({ast.unparse(target)})" if target is not None and narrow(target) else ""
         elif numpy_attribute(node.func) in NARROW and node.args:
-            what = f"np.{called}(...)"
+            one_number = isinstance(node.args[0], ast.Name) and node.args[0].id in whole.get(scope, ())
+            what = "" if one_number or is_literal(node.args[0]) else f"np.{called}(...)"
         elif numpy_attribute(node.func) in ("asarray", "array", "ascontiguousarray", "asanyarray", "fromiter") and node.args:
             target = keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None)
-            literal = isinstance(node.args[0], (ast.List, ast.Tuple, ast.Constant))
-            what = f"np.{called}(..., {ast.unparse(target)})" if target is not None and narrow(target) and not literal else ""
+            if target is not None and narrow(target) and not is_literal(node.args[0]):
+                what = f"np.{called}(..., {ast.unparse(target)})"
         if what and (path, scope) not in allowed:
             wrong.append(f"{path}:{node.lineno}: {what} in {scope or 'the top of the file'}; call numerics' saturate")
     return wrong
@@ -335,6 +361,16 @@ def documented_methods(source: str) -> Documented:
     return found
 
 
+def merged(several: Iterable[Documented]) -> Documented:
+    """What is known of the classes of several files; two classes of one name count as one."""
+    found: Documented = {}
+    for one in several:
+        for name, (bases, methods) in one.items():
+            known = found.get(name, (set(), set()))
+            found[name] = (known[0] | bases, known[1] | methods)
+    return found
+
+
 def inherits_docstring(owner: str, method: str, classes: Documented) -> bool:
     """A base class, near or far, documents this method."""
     bases = classes.get(owner, (set(), set()))[0]
@@ -363,7 +399,7 @@ def missing_docstrings(source: str, path: str, classes: Documented | None = None
 
 
 def public_names(source: str, path: str) -> dict[str, int]:
-    """name -> line of the functions and classes a file defines (not those it imports), and of the constants in ``__all__``."""
+    """name -> line of what a file defines (not what it imports) and exports: ``__all__``, or else its functions and classes."""
     tree = ast.parse(source)
     exported: set[str] = set()
     found: dict[str, int] = {}
@@ -377,7 +413,8 @@ def public_names(source: str, path: str) -> dict[str, int]:
                     assigned[target.id] = node.lineno
                     if target.id == "__all__" and isinstance(node.value, (ast.List, ast.Tuple)):
                         exported = {str(e.value) for e in node.value.elts if isinstance(e, ast.Constant)}
-    return found | {name: line for name, line in assigned.items() if name in exported and is_public(name)}
+    found |= {name: line for name, line in assigned.items() if name in exported}
+    return {name: line for name, line in found.items() if is_public(name) and (name in exported or "__all__" not in assigned)}
 
 
 def lane_of(path: str) -> str:

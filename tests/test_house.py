@@ -24,10 +24,12 @@ OFFLINE_FIXED_POINT = frozenset({"quantize_multiplier"})
 OFFLINE_INTEGER = ("prepare", "model")
 """Files of tinyquant/integer that may use floats, by how their names begin: multipliers made offline, the float doors."""
 
-ROUNDING_ROOMS = {"numerics", "engines", "testing"}
-"""testing too: an exact oracle must not lean on the code it checks, and a wrong answer has to round wrongly."""
+ROUNDING_ROOMS = {"numerics", "engines", "testing", "cli"}
+"""testing: an exact oracle must not lean on the code it checks, and a wrong answer has to round wrongly. cli: for display."""
 
-ROUNDING_ALLOWED: dict[tuple[str, str], str] = {}
+ROUNDING_ALLOWED: dict[tuple[str, str], str] = {
+    ("tinyquant/quantization/statistics.py", "_count_bins"): "the number of a histogram's bin, not a code",
+}
 """(path, function) -> why it rounds by itself."""
 
 NARROWING_ROOMS = {"numerics", "testing"}
@@ -35,7 +37,15 @@ NARROWING_ROOMS = {"numerics", "testing"}
 NARROWING_ALLOWED: dict[tuple[str, str], str] = {}
 """(path, function) -> why it casts by itself."""
 
-DUPLICATES_ALLOWED: dict[str, str] = {}
+DUPLICATES_ROOMS = {"testing", "labs", "cli", "__main__"}
+"""Wrong answers and exercises bear the right one's name; the files of the command line all have the same two functions."""
+
+DUPLICATES_ALLOWED: dict[str, str] = {
+    "quantize": "the map of numerics, and the operator QUANTIZE of a model file, which calls it",
+    "dequantize": "the map of numerics, and the operator DEQUANTIZE of a model file, which calls it",
+    "tanh": "the operator in either lane, and the fixed-point function that the integer one calls",
+    "logistic": "the operator, and the fixed-point function that it calls",
+}
 """Name -> why two modules define it."""
 
 PRINTING_ROOMS = {"cli", "__main__", "labs"}
@@ -122,7 +132,7 @@ def test_exceptions_name_functions_that_exist() -> None:
 
 
 def test_no_public_name_is_defined_twice() -> None:
-    files = {path: source for path, source in FILES.items() if room(path) not in ("testing", "__main__")}
+    files = {path: source for path, source in FILES.items() if room(path) not in DUPLICATES_ROOMS}
     wrong = rules.duplicate_names(files, DUPLICATES_ALLOWED)
     assert not wrong, "\n" + "\n".join(wrong)
 
@@ -136,9 +146,7 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_everything_public_has_a_docstring() -> None:
-    classes: rules.Documented = {}
-    for source in FILES.values():
-        classes |= rules.documented_methods(source)
+    classes = rules.merged(rules.documented_methods(source) for source in FILES.values())
     hold(lambda s, p: rules.missing_docstrings(s, p, classes))
 
 
@@ -277,6 +285,8 @@ def test_narrowing_casts_catches(line: str) -> None:
 
 
 def test_narrowing_casts_lets_wide_safe_and_literal_ones_through() -> None:
+    whole = "def f(low: int, x: np.ndarray):\n    np.int8(low)\n    np.int8(-3)\n    np.int8([1, 2])\n    np.int8(x)"
+    assert planted(rules.narrowing_casts, whole) == [5]
     source = 'x.astype(np.int32)\nx.astype(np.int8, casting="safe")\nnp.array([1, 2], np.int8)\nnp.zeros(3, np.int8)'
     assert planted(rules.narrowing_casts, source) == []
 
@@ -337,7 +347,7 @@ def test_duplicate_names_catches() -> None:
         "tinyquant/nn/e.py": "def twice(): pass",
         "tinyquant/autograd/f.py": "def twice(): pass\nfrom a import f",
         "tinyquant/data/g.py": "__all__ = ['X']\nX: int = 1",
-        "tinyquant/models.py": "__all__ = ['X']\nX = 1",
+        "tinyquant/models.py": "__all__ = ['X']\nX = 1\ndef f(): pass",
     }
     named = [line.split(": ")[1].split()[0] for line in rules.duplicate_names(files)]
     assert named == ["X", "f", "twice"]
