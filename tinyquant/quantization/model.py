@@ -17,7 +17,7 @@ import numpy as np
 
 from tinyquant.autograd import Tensor, no_grad, straight_through
 from tinyquant.graph import OPS, Graph, Node, Value
-from tinyquant.integer.model import build_step
+from tinyquant.integer.registry import build_step
 from tinyquant.nn import Module, Parameter
 from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import QParams
