@@ -55,34 +55,30 @@ class Conv2d(_Convolution):
     def forward(self, *arrays: Array) -> Array:
         x, weight = arrays[:2]
         window = self.begin(x, weight)
-        groups = self.settings["groups"]
-        results = [lowering.convolve(part, part_weight, window) for part, part_weight in self._groups(x, 3, groups)]
-        y = results[0][0] if groups == 1 else np.concatenate([result[0] for result in results], axis=3)
+        images = [lowering.prepare(part, window) for part in self._split(x, 3)]
+        biases = self._split(arrays[2], 0) if len(arrays) == 3 else [None] * len(images)
+        ys = [lowering.convolve(*group, window) for group in zip(images, self._split(weight, 0), biases)]
         if self.needs[1]:
-            self.parts = [result[1] for result in results]
-        if len(arrays) == 3:
-            lowering.add_bias(y, arrays[2])
-        return y
+            self.images = images
+        return ys[0] if len(ys) == 1 else np.concatenate(ys, axis=3)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        groups = self.settings["groups"]
-        pieces = self._groups(dy, 3, groups)
         dx = dw = None
+        pieces = self._split(dy, 3)
         if self.needs[0]:
-            found = [lowering.input_gradient(part, part_weight, self.win) for part, part_weight in pieces]
-            dx = found[0] if groups == 1 else np.concatenate(found, axis=3)
+            dxs = [lowering.input_gradient(*group, self.win) for group in zip(pieces, self._split(self.weight, 0))]
+            dx = dxs[0] if len(dxs) == 1 else np.concatenate(dxs, axis=3)
         if self.needs[1]:
-            found = [lowering.weight_gradient(parts, piece[0], self.win.kernel)
-                     for parts, piece in zip(self.parts, pieces)]
-            dw = found[0] if groups == 1 else np.concatenate(found, axis=0)
+            dws = [lowering.weight_gradient(*group, self.win) for group in zip(self.images, pieces)]
+            dw = dws[0] if len(dws) == 1 else np.concatenate(dws, axis=0)
         return self.finish(dx, dw, dy)
 
-    def _groups(self, channels: Array, axis: int, groups: int) -> list[tuple[Array, Array]]:
-        """Each group's share of the channels, with its filters."""
+    def _split(self, array: Array, axis: int) -> list[Array]:
+        """Each group's share along one axis."""
+        groups = self.settings["groups"]
         if groups == 1:
-            return [(channels, self.weight)]
-        parts = np.split(channels, groups, axis)
-        return [(np.ascontiguousarray(p), w) for p, w in zip(parts, np.split(self.weight, groups))]
+            return [array]
+        return [np.ascontiguousarray(part) for part in np.split(array, groups, axis)]
 
 
 class DepthwiseConv2d(_Convolution):
@@ -99,7 +95,8 @@ class DepthwiseConv2d(_Convolution):
         if self.needs[1]:
             self.image = image
         if len(arrays) == 3:
-            lowering.add_bias(y, arrays[2])
+            rows = y.reshape(-1, window.out[1] * weight.shape[3])
+            rows += np.tile(arrays[2], window.out[1])
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:

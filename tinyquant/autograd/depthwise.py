@@ -17,6 +17,7 @@ from math import gcd
 import numpy as np
 
 from tinyquant.autograd.geometry import Window, pad_image
+from tinyquant.autograd.lowering import turned_window
 from tinyquant.autograd.tensor import Array
 
 __all__ = ["PhasedImage", "depthwise", "depthwise_input_gradient", "depthwise_weight_gradient"]
@@ -80,11 +81,8 @@ def depthwise_weight_gradient(image: PhasedImage, dy: Array) -> Array:
 
 def depthwise_input_gradient(dy: Array, weight: Array, window: Window, multiplier: int) -> Array:
     """dx (N, H, W, C / multiplier) from dy (N, OH, OW, C) and a weight (KH, KW, C)."""
-    (top, bottom), (left, right) = window.pads
-    rh, rw = window.reach[0] - 1, window.reach[1] - 1
-    if window.stride == (1, 1) and max(top, bottom) <= rh and max(left, right) <= rw:
-        pads = ((rh - top, rh - bottom), (rw - left, rw - right))
-        turned = Window(window.out, window.kernel, (1, 1), window.dilation, pads, window.size)
+    turned = turned_window(window)
+    if turned is not None:
         dx = depthwise(PhasedImage(dy, turned, 1), weight[::-1, ::-1])
     else:
         padded = np.zeros((len(dy), *window.padded, dy.shape[3]), dy.dtype)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyquant.autograd.memory import room_for
 from tinyquant.autograd.operands import as_tensor, operand, unbroadcast
 from tinyquant.autograd.tensor import Array, Op, Operand, Tensor
 
@@ -39,7 +40,7 @@ class Add(Op):
     def forward(self, *arrays: Array) -> Array:
         a, b = arrays
         self.shapes = a.shape, b.shape
-        return a + b
+        return np.add(a, b, out=room_for(a) if a.shape == b.shape and a.dtype == b.dtype else None)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         return unbroadcast(dy, self.shapes[0]), unbroadcast(dy, self.shapes[1])
@@ -186,11 +187,11 @@ class Relu(Op):
 
     def forward(self, *arrays: Array) -> Array:
         # clip is numpy's fastest maximum with a constant; the output tells the sign of the input as well as x does.
-        self.y = arrays[0].clip(0, np.inf)
+        self.y = arrays[0].clip(0, np.inf, out=room_for(arrays[0]))
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        return (dy * (self.y > 0),)
+        return (np.multiply(dy, self.y > 0, out=room_for(dy)),)
 
 
 class Relu6(Op):
@@ -199,11 +200,11 @@ class Relu6(Op):
     name = "relu6"
 
     def forward(self, *arrays: Array) -> Array:
-        self.y = arrays[0].clip(0, 6)
+        self.y = arrays[0].clip(0, 6, out=room_for(arrays[0]))
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        return (dy * ((self.y > 0) & (self.y < 6)),)
+        return (np.multiply(dy, (self.y > 0) & (self.y < 6), out=room_for(dy)),)
 
 
 class LeakyRelu(Op):

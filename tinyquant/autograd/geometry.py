@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 
 import numpy as np
 
+from tinyquant.autograd.memory import empty
 from tinyquant.autograd.tensor import Array, Tensor
 from tinyquant.graph import same_padding
 
@@ -144,7 +145,7 @@ def pad_image(x: Array, pads: tuple[Pair, Pair], value: float = 0.0) -> Array:
     if not (top or bottom or left or right):
         return x
     n, h, w, c = x.shape
-    y = np.empty((n, top + h + bottom, left + w + right, c), x.dtype)
+    y = empty((n, top + h + bottom, left + w + right, c), x.dtype)
     # Only the border is filled: writing the inside twice would cost a pass over the image.
     y[:, :top] = value
     y[:, top + h :] = value

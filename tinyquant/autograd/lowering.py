@@ -11,7 +11,8 @@ three ways to cut the matrix, and which one is fastest depends on the shape:
     taps      one part (pixels, KH * KW * C)    stored transposed, so that runs are as long as an image row;
                                                 best when there are few channels (the first layer)
 
-A 1 x 1 kernel with stride 1 needs no copy: its part is the image.
+A 1 x 1 kernel with stride 1 needs no copy: its part is the image. The parts are made for a few images at a time
+and used while they are in the cache; it is faster to make them again for the gradient than to keep them.
 
 The gradients need no other code. dW_i = part_i.T @ dy; and dx is again a convolution, of dy with the kernel
 turned by half a turn.
@@ -21,117 +22,71 @@ With this module one can compute a convolution and its gradients on plain arrays
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
 
-from tinyquant.autograd.geometry import Pair, Window, pad_image
+from tinyquant.autograd.geometry import Window, pad_image
+from tinyquant.autograd.memory import empty
 from tinyquant.autograd.products import sum_rows
 from tinyquant.autograd.tensor import Array
 
-__all__ = ["add_bias", "bias_gradient", "convolve", "input_gradient", "multiply", "lower", "weight_gradient"]
+__all__ = ["bias_gradient", "convolve", "input_gradient", "prepare", "turned_window", "weight_gradient"]
 
 _FEW_CHANNELS = 4
 _SMALL_IMAGE = 64
 _BLOCK = 131072
+"""Numbers in a block's parts: with the output beside them they stay in a core's cache."""
 
 
-def lower(x: Array, window: Window) -> list[Array]:
-    """The parts, each (batch, pixels, K); (N, H, W, C) in, padding included here."""
-    n, _, _, c = x.shape
-    oh, ow = window.out
-    if window.kernel == (1, 1):
-        xp = pad_image(x, window.pads)
-        return [np.ascontiguousarray(xp[:, window.taps(0, 0), window.taps(1, 0)]).reshape(1, n * oh * ow, c)]
-    if c <= _FEW_CHANNELS:
-        return [_taps(x, window)]
-    if oh * ow <= _SMALL_IMAGE:
-        return [_columns(x, window)]
-    return _rows(x, window)
+def prepare(x: Array, window: Window) -> Array:
+    """The padded images, contiguous: what `convolve` and `weight_gradient` read."""
+    return np.ascontiguousarray(pad_image(x, window.pads))
 
 
-def _columns(x: Array, window: Window) -> Array:
-    """(1, N * OH * OW, KH * KW * C): the cells under the window of every output pixel."""
-    (kh, kw), (oh, ow), (sh, sw), (dh, dw) = window.kernel, window.out, window.stride, window.dilation
-    xp = np.ascontiguousarray(pad_image(x, window.pads))
-    n, _, _, c = xp.shape
-    sn, sr, sc, s1 = xp.strides
-    view: Array = np.ndarray((n, oh, ow, kh, kw, c), xp.dtype, xp, 0, (sn, sh * sr, sw * sc, dh * sr, dw * sc, s1))
-    return view.reshape(1, n * oh * ow, kh * kw * c)
+def convolve(padded: Array, weight: Array, bias: Array | None, window: Window) -> Array:
+    """y (N, OH, OW, O) of prepared images, an OHWI weight (O, KH, KW, C) and a bias (O,)."""
+    outputs = weight.shape[0]
+    y = empty((len(padded), *window.out, outputs), padded.dtype)
+    lower, step = _plan(padded, window)
+    wide = None if bias is None else np.tile(bias, window.out[1])
+    matrices: Array | None = None
+    for start in range(0, len(padded), step):
+        parts = lower(padded[start : start + step], window)
+        if matrices is None:
+            matrices = np.ascontiguousarray(weight.transpose(1, 2, 3, 0)).reshape(len(parts), -1, outputs)
+        block = y[start : start + step].reshape(*parts[0].shape[:2], outputs)
+        np.matmul(parts[0], matrices[0], out=block)
+        if len(parts) > 1:
+            product = empty(block.shape, block.dtype)
+            for part, matrix in zip(parts[1:], matrices[1:]):
+                block += np.matmul(part, matrix, out=product)
+        if wide is not None:
+            rows = block.reshape(-1, len(wide))
+            rows += wide
+    return y
 
 
-def _rows(x: Array, window: Window) -> list[Array]:
-    """KH views (N, OH * OW, KW * C) of one buffer (N, phase, row, OW, KW, C).
-
-    Kernel row kh meets the image rows kh * dilation + stride * (0, 1, 2, ...). These are neighbours in the buffer
-    once the image rows are sorted by their remainder (phase) after division by the stride.
-    """
-    (kh, kw), (oh, ow), (sh, sw), (dh, dw) = window.kernel, window.out, window.stride, window.dilation
-    xp = np.ascontiguousarray(pad_image(x, window.pads))
-    n, hp, _, c = xp.shape
-    sn, sr, sc, s1 = xp.strides
-    phases = sorted({k * dh % sh for k in range(kh)})
-    buffer = np.empty((n, len(phases), -(-hp // sh), ow, kw, c), x.dtype)
-    for i, phase in enumerate(phases):
-        rows = len(range(phase, hp, sh))
-        view: Array = np.ndarray((n, rows, ow, kw, c), xp.dtype, xp, phase * sr, (sn, sh * sr, sw * sc, dw * sc, s1))
-        buffer[:, i, :rows] = view
-    starts = [(phases.index(k * dh % sh), k * dh // sh) for k in range(kh)]
-    return [buffer[:, i, start : start + oh].reshape(n, oh * ow, kw * c) for i, start in starts]
-
-
-def _taps(x: Array, window: Window) -> Array:
-    """(N, OH * OW, KH * KW * C), stored with the pixels last."""
-    (kh, kw), (oh, ow) = window.kernel, window.out
-    n, _, _, c = x.shape
-    xp = np.zeros((n, c, *window.padded), x.dtype)
-    xp[:, :, window.inside()[0], window.inside()[1]] = x.transpose(0, 3, 1, 2)
-    buffer = np.empty((n, kh, kw, c, oh, ow), x.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            buffer[:, i, j] = xp[:, :, window.taps(0, i), window.taps(1, j)]
-    return buffer.reshape(n, kh * kw * c, oh * ow).transpose(0, 2, 1)
-
-
-def multiply(parts: list[Array], weight: Array, shape: tuple[int, ...]) -> Array:
-    """sum_i part_i @ W_i for an OHWI weight, in the output's shape (N, OH, OW, O)."""
-    matrices = weight.transpose(1, 2, 3, 0).reshape(len(parts), -1, weight.shape[0])
-    if len(parts) == 1:
-        return np.matmul(parts[0], matrices[0]).reshape(shape)
-    batch, pixels, _ = parts[0].shape
-    y = np.empty((batch, pixels, weight.shape[0]), parts[0].dtype)
-    # A few images at a time: their sums stay in the cache until every part has been added.
-    step = max(1, _BLOCK // prod(y.shape[1:]))
-    for start in range(0, batch, step):
-        block = y[start : start + step]
-        np.matmul(parts[0][start : start + step], matrices[0], out=block)
-        for part, matrix in zip(parts[1:], matrices[1:]):
-            block += np.matmul(part[start : start + step], matrix)
-    return y.reshape(shape)
-
-
-def convolve(x: Array, weight: Array, window: Window) -> tuple[Array, list[Array]]:
-    """y (N, OH, OW, O) of x (N, H, W, C) and an OHWI weight, and the parts, which `weight_gradient` reads."""
-    parts = lower(x, window)
-    return multiply(parts, weight, (len(x), *window.out, len(weight))), parts
-
-
-def weight_gradient(parts: list[Array], dy: Array, kernel: Pair) -> Array:
-    """dW (O, KH, KW, I) from the parts of x and dy (N, OH, OW, O)."""
-    outputs = dy.shape[-1]
-    dy = dy.reshape(*parts[0].shape[:2], outputs)
-    rows = [np.matmul(part.transpose(0, 2, 1), dy).sum(axis=0) for part in parts]
-    return np.concatenate(rows).reshape(*kernel, -1, outputs).transpose(3, 0, 1, 2)
+def weight_gradient(padded: Array, dy: Array, window: Window) -> Array:
+    """dW (O, KH, KW, C) from the prepared images and dy (N, OH, OW, O)."""
+    outputs = dy.shape[3]
+    lower, step = _plan(padded, window)
+    total: Array | None = None
+    for start in range(0, len(padded), step):
+        parts = lower(padded[start : start + step], window)
+        block = dy[start : start + step].reshape(*parts[0].shape[:2], outputs)
+        grads = np.stack([np.matmul(part.transpose(0, 2, 1), block).sum(axis=0) for part in parts])
+        total = grads if total is None else total + grads
+    assert total is not None
+    return total.reshape(*window.kernel, -1, outputs).transpose(3, 0, 1, 2)
 
 
 def input_gradient(dy: Array, weight: Array, window: Window) -> Array:
     """dx (N, H, W, C) from dy (N, OH, OW, O) and the OHWI weight."""
-    (top, bottom), (left, right) = window.pads
-    rh, rw = window.reach[0] - 1, window.reach[1] - 1
-    if window.stride == (1, 1) and max(top, bottom) <= rh and max(left, right) <= rw:
-        pads = ((rh - top, rh - bottom), (rw - left, rw - right))
-        turned = Window(window.out, window.kernel, (1, 1), window.dilation, pads, window.size)
-        return convolve(dy, weight[:, ::-1, ::-1].transpose(3, 1, 2, 0), turned)[0]
+    turned = turned_window(window)
+    if turned is not None:
+        return convolve(prepare(dy, turned), weight[:, ::-1, ::-1].transpose(3, 1, 2, 0), None, turned)
     n, oh, ow, outputs = dy.shape
     dx = np.zeros((n, *window.padded, weight.shape[3]), dy.dtype)
     flat = dy.reshape(-1, outputs)
@@ -141,14 +96,79 @@ def input_gradient(dy: Array, weight: Array, window: Window) -> Array:
     return dx[:, window.inside()[0], window.inside()[1]]
 
 
-def add_bias(y: Array, bias: Array) -> None:
-    """y += bias, in place, a whole image row at a time."""
-    n, oh, ow, outputs = y.shape
-    rows = y.reshape(n * oh, ow * outputs)
-    rows += np.tile(bias, ow)
+def turned_window(window: Window) -> Window | None:
+    """The window with which dy is convolved to give dx; None where dx is no plain convolution of dy.
+
+    With a stride, dy would have to be spread out with zeros; with padding wider than the kernel, cropped.
+    """
+    (top, bottom), (left, right) = window.pads
+    rh, rw = window.reach[0] - 1, window.reach[1] - 1
+    if window.stride != (1, 1) or max(top, bottom) > rh or max(left, right) > rw:
+        return None
+    pads = ((rh - top, rh - bottom), (rw - left, rw - right))
+    return Window(window.out, window.kernel, (1, 1), window.dilation, pads, window.size)
 
 
 def bias_gradient(dy: Array) -> Array:
-    """The sum of dy over all pixels."""
+    """The sum of dy (N, OH, OW, O) over all pixels."""
     n, oh, ow, outputs = dy.shape
     return sum_rows(dy.reshape(n * oh, ow * outputs)).reshape(ow, outputs).sum(axis=0)
+
+
+def _plan(padded: Array, window: Window) -> tuple[Callable[[Array, Window], list[Array]], int]:
+    """How these images are best cut into parts, and how many of them at a time."""
+    channels = padded.shape[3]
+    cells = window.out[0] * window.out[1] * channels
+    if window.kernel == (1, 1):
+        return _points, len(padded)
+    if channels <= _FEW_CHANNELS:
+        return _taps, max(1, _BLOCK // (cells * prod(window.kernel)))
+    if prod(window.out) <= _SMALL_IMAGE:
+        return _columns, max(1, _BLOCK // (cells * prod(window.kernel)))
+    return _rows, max(1, _BLOCK // (cells * window.kernel[1]))
+
+
+def _points(padded: Array, window: Window) -> list[Array]:
+    """1 part (1, N * OH * OW, C) for a 1 x 1 kernel: the image itself, or every so many pixels of it."""
+    pixels = np.ascontiguousarray(padded[:, window.taps(0, 0), window.taps(1, 0)])
+    return [pixels.reshape(1, -1, padded.shape[3])]
+
+
+def _columns(padded: Array, window: Window) -> list[Array]:
+    """1 part (1, N * OH * OW, KH * KW * C): the cells under the window of every output pixel."""
+    (kh, kw), (oh, ow), (sh, sw), (dh, dw) = window.kernel, window.out, window.stride, window.dilation
+    n, _, _, c = padded.shape
+    sn, sr, sc, s1 = padded.strides
+    cells = empty((n, oh, ow, kh, kw, c), padded.dtype)
+    cells[...] = np.ndarray(cells.shape, padded.dtype, padded, 0, (sn, sh * sr, sw * sc, dh * sr, dw * sc, s1))
+    return [cells.reshape(1, n * oh * ow, kh * kw * c)]
+
+
+def _rows(padded: Array, window: Window) -> list[Array]:
+    """KH parts (N, OH * OW, KW * C), views of one buffer (N, phase, row, OW, KW, C).
+
+    Kernel row kh meets the image rows kh * dilation + stride * (0, 1, 2, ...). These are neighbours in the buffer
+    once the image rows are sorted by their remainder (phase) after division by the stride.
+    """
+    (kh, kw), (oh, ow), (sh, sw), (dh, dw) = window.kernel, window.out, window.stride, window.dilation
+    n, hp, _, c = padded.shape
+    sn, sr, sc, s1 = padded.strides
+    phases = sorted({k * dh % sh for k in range(kh)})
+    buffer = empty((n, len(phases), -(-hp // sh), ow, kw, c), padded.dtype)
+    for i, phase in enumerate(phases):
+        rows = len(range(phase, hp, sh))
+        strides = (sn, sh * sr, sw * sc, dw * sc, s1)
+        buffer[:, i, :rows] = np.ndarray((n, rows, ow, kw, c), padded.dtype, padded, phase * sr, strides)
+    starts = [(phases.index(k * dh % sh), k * dh // sh) for k in range(kh)]
+    return [buffer[:, i, start : start + oh].reshape(n, oh * ow, kw * c) for i, start in starts]
+
+
+def _taps(padded: Array, window: Window) -> list[Array]:
+    """1 part (N, OH * OW, KH * KW * C), stored with the pixels last."""
+    (kh, kw), (oh, ow), (sh, sw), (dh, dw) = window.kernel, window.out, window.stride, window.dilation
+    planes = np.ascontiguousarray(padded.transpose(0, 3, 1, 2))
+    n, c, _, _ = planes.shape
+    sn, sp, sr, s1 = planes.strides
+    cells = empty((n, kh, kw, c, oh, ow), padded.dtype)
+    cells[...] = np.ndarray(cells.shape, padded.dtype, planes, 0, (sn, dh * sr, dw * s1, sp, sh * sr, sw * s1))
+    return [cells.reshape(n, kh * kw * c, oh * ow).transpose(0, 2, 1)]

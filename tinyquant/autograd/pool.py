@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinyquant.autograd.geometry import Padding, Pair, Window, check_image, make_window, pad_image, pair
+from tinyquant.autograd.memory import empty, empty_like
 from tinyquant.autograd.operands import as_tensor
 from tinyquant.autograd.tensor import Array, Op, Tensor
 
@@ -101,24 +102,34 @@ def _cells(array: Array, axis: int, tap: int, window: Window) -> Array:
 
 def _largest(x: Array, axis: int, window: Window) -> Array:
     """The largest of each window along one axis."""
-    taps = window.kernel[axis - 1]
-    if taps == 1:
-        return np.ascontiguousarray(_cells(x, axis, 0, window))
-    y = np.maximum(_cells(x, axis, 0, window), _cells(x, axis, 1, window))
-    for tap in range(2, taps):
+    first = _cells(x, axis, 0, window)
+    y = empty(first.shape, x.dtype)
+    np.maximum(first, _cells(x, axis, min(1, window.kernel[axis - 1] - 1), window), out=y)
+    for tap in range(2, window.kernel[axis - 1]):
         np.maximum(y, _cells(x, axis, tap, window), out=y)
     return y
 
 
 def _route(dy: Array, x: Array, y: Array, axis: int, window: Window) -> Array:
     """The gradient of `_largest`: dy goes to the first cell of each window that equals the largest."""
-    taps = window.kernel[axis - 1]
-    dx = np.zeros(x.shape, dy.dtype)
-    waiting = np.ones(y.shape, bool)
-    for tap in range(taps):
-        hit = waiting if tap == taps - 1 else (_cells(x, axis, tap, window) == y) & waiting
-        _cells(dx, axis, tap, window)[...] += dy * hit
-        waiting = waiting ^ hit
+    kernel, size = window.kernel[axis - 1], x.shape[axis]
+    # Windows side by side that fill the image write every cell once: no zeros to begin with, nothing to add to.
+    tiled = kernel == window.stride[axis - 1] and kernel * y.shape[axis] == size
+    dx = empty_like(x)
+    if not tiled:
+        dx.fill(0)
+    rest = dy
+    for tap in range(kernel):
+        cells = _cells(dx, axis, tap, window)
+        part = rest
+        if tap < kernel - 1:
+            part = np.multiply(rest, _cells(x, axis, tap, window) == y, out=cells if tiled else None)
+            # What has found its cell is 0 in the rest, so that a second cell as large gets nothing.
+            rest = rest - part
+        elif tiled:
+            cells[...] = rest
+        if not tiled:
+            cells += part
     return dx
 
 

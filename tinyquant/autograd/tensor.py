@@ -19,11 +19,11 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tinyquant.autograd.memory import Array as Array
 from tinyquant.autograd.mode import ReadingRecorder, mode
 
 __all__ = ["Array", "Op", "Operand", "Tensor", "wrap"]
 
-Array: TypeAlias = "npt.NDArray[Any]"
 Operand: TypeAlias = "Tensor | Array | float | Sequence[Any]"
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

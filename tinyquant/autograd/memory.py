@@ -1,0 +1,111 @@
+"""Large arrays out of memory that is already there.
+
+A fresh array of a few megabytes costs more than the arithmetic on it: the operating system hands it over page by
+page, zeroed, at the first touch, and takes it back when the array is freed. A training step needs the same arrays
+every time, so the memory is kept and lent out again.
+
+A buffer is free again when nobody holds an array made of it. Python counts the holders of every object and numpy
+arrays hold the buffer they look into, so the count of the buffer itself tells: no one has to give anything back,
+and an array that somebody keeps is never overwritten.
+
+With this module one can get uninitialised arrays (`empty`, `empty_like`) faster than from numpy; below 64 KiB, and
+in Pythons without such a count, they are numpy's own.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "empty", "empty_like", "room_for"]
+
+Array: TypeAlias = "npt.NDArray[Any]"
+
+_SMALLEST = 1 << 16
+_LARGEST_TOTAL = 1 << 29
+_LINE = 64
+"""Bytes of a cache line: vector instructions are fastest on arrays that start with one."""
+
+_COUNTS = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
+
+_Entry: TypeAlias = "tuple[npt.NDArray[np.uint8], int]"
+
+
+def _holders(entry: _Entry) -> int:
+    """How many hold the buffer of an entry, this function included."""
+    buffer = entry[0]
+    return sys.getrefcount(buffer)
+
+
+# Pythons differ in whether a name or an argument counts as a holder, so the count of a free buffer is measured.
+_FREE = _holders((np.empty(1, np.uint8), 0)) if _COUNTS else 0
+
+
+class _Pool(threading.local):
+    """The buffers of one thread by size, each with the offset of its first cache line."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, list[_Entry]] = {}
+        self.total = 0
+
+    def take(self, nbytes: int) -> _Entry:
+        """A buffer of at least this size that nobody holds, and where in it to begin."""
+        size = _rounded(nbytes)
+        same = self.entries.get(size)
+        if same is None:
+            same = self.entries[size] = []
+        for entry in same:
+            if _holders(entry) == _FREE:
+                return entry
+        if self.total + size > _LARGEST_TOTAL >= size:
+            self.forget_free()
+        fresh = np.empty(size + _LINE, np.uint8)
+        entry = fresh, -fresh.ctypes.data % _LINE
+        if self.total + size <= _LARGEST_TOTAL:
+            self.entries.setdefault(size, []).append(entry)
+            self.total += size
+        return entry
+
+    def forget_free(self) -> None:
+        """Give back what nobody holds: shapes have changed, or the work is larger than the pool may grow."""
+        kept = {size: [entry for entry in same if _holders(entry) > _FREE] for size, same in self.entries.items()}
+        self.entries = {size: same for size, same in kept.items() if same}
+        self.total = sum(size * len(same) for size, same in self.entries.items())
+
+
+_pool = _Pool()
+
+
+def _rounded(nbytes: int) -> int:
+    """The next of eight sizes an octave, so that nearly equal arrays share buffers."""
+    step = 1 << max(nbytes.bit_length() - 4, 12)
+    return -(-nbytes // step) * step
+
+
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An uninitialised array, as `np.empty`, but of memory used before where there is some.
+
+    >>> empty((2, 3), np.float32).shape
+    (2, 3)
+    """
+    kind = np.dtype(dtype)
+    nbytes = prod(shape) * kind.itemsize
+    if nbytes < _SMALLEST or not _COUNTS:
+        return np.empty(shape, kind)
+    buffer, offset = _pool.take(nbytes)
+    return np.ndarray(shape, kind, buffer, offset)
+
+
+def empty_like(array: Array) -> Array:
+    """`empty` with the shape and dtype of an array, in C order."""
+    return empty(array.shape, array.dtype)
+
+
+def room_for(array: Array) -> Array | None:
+    """The `out=` of a ufunc whose result is like this array; None where numpy makes its own as fast."""
+    return None if array.nbytes < _SMALLEST else empty(array.shape, array.dtype)
