@@ -44,10 +44,13 @@ class FakeQuantize(Op):
             if self.needs[0]:
                 self.inside = (steps >= low) & (steps <= high)
             np.clip(steps, low, high, out=steps)
+        if not np.array_equal(scale.astype(np.float32), scale):
+            # float32 would round such a scale before the product; dequantize does not.
+            steps = steps.astype(np.float64)
         steps *= scale.astype(steps.dtype)
         # Rounding can leave -0.0, which no code stands for.
         steps += 0.0
-        return steps.astype(x.dtype, copy=False)
+        return steps.astype(np.float32, copy=False).astype(x.dtype, copy=False)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         return (dy if self.inside is None else dy * self.inside,)
@@ -100,6 +103,6 @@ def fake_quantize(
     >>> y.sum().backward(); x.grad.tolist()
     [1.0, 1.0, 1.0, 0.0]
     """
-    if isinstance(x, Tensor):
+    if isinstance(x, Tensor) and isinstance(qp, QParams):
         return FakeQuantize.apply(x, qp=qp, rounding=rounding, rng=rng)
-    return dequantize(quantize(x, qp, rounding=rounding, rng=rng), qp)
+    return dequantize(quantize(np.asarray(x), qp, rounding=rounding, rng=rng), qp)
