@@ -1,0 +1,31 @@
+"""The room where models leave and enter: .tflite files, which microcontrollers run, and archives of our own.
+
+Read `flatbuffer` (bytes that are believed only after a check), `tflite_schema` (how an operator lies in a file), then
+`tflite_reader` and `tflite_writer`; `archive` is the package's own format, `graph_archive` what of a graph goes into it.
+"""
+
+from tinyquant.integer.registry import register_writer
+from tinyquant.interop.archive import ArchiveError, load, read_archive, register_kind, write_archive
+from tinyquant.interop.flatbuffer import TFLiteError
+from tinyquant.interop.graph_archive import graph_from_archive, graph_to_archive, load_integer, save_integer
+from tinyquant.interop.tflite_reader import load_tflite
+from tinyquant.interop.tflite_writer import save_tflite, tflite_bytes
+
+__all__ = [
+    "ArchiveError",
+    "TFLiteError",
+    "graph_from_archive",
+    "graph_to_archive",
+    "load",
+    "load_tflite",
+    "read_archive",
+    "register_kind",
+    "save_integer",
+    "save_tflite",
+    "tflite_bytes",
+    "write_archive",
+]
+
+register_kind("integer", load_integer)
+register_writer("npz", save_integer)
+register_writer("tflite", save_tflite)

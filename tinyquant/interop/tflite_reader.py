@@ -1,0 +1,299 @@
+"""A real int8 .tflite file as an `IntegerModel`: every tool that explains our networks explains theirs.
+
+A file is read in three passes. First the bytes are held against themselves (`flatbuffer`), then every operator and
+tensor is looked over and all that cannot be run is named at once, and only then are nodes made and checked
+(`check`). Nothing in the file is believed: offsets, sizes, shapes and scales must agree, or the file is refused.
+
+With this module one can load a file (`load_tflite`), or only its structure (`tflite_graph`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinyquant.graph import OPS, Graph, Node, Value
+from tinyquant.interop.check import check_integer_graph
+from tinyquant.interop.flatbuffer import TFLiteError
+from tinyquant.interop.tflite_file import TFLiteFile
+from tinyquant.interop.tflite_schema import LAYOUTS, OperatorTable, attrs_of
+from tinyquant.numerics.qparams import QParams
+
+if TYPE_CHECKING:
+    from tinyquant.integer.model import IntegerModel
+
+__all__ = ["load_tflite", "tflite_graph"]
+
+LARGEST_FILE = 2**31 - 1
+"""In bytes: FlatBuffers offsets are that wide."""
+
+MOST_LISTED = 200
+"""Names in one message."""
+
+
+def load_tflite(source: str | os.PathLike[str] | bytes) -> IntegerModel:
+    """An int8 .tflite file, made by anybody, as an integer model that runs to the same bytes as TensorFlow Lite Micro.
+
+    Parameters
+    ----------
+    source : path, or bytes
+        The file or its content.
+
+    Returns
+    -------
+    IntegerModel
+        A node is named by its output tensor, an input by its tensor. Where names repeat, the second is called
+        "name#2", counted in execution order, inputs first; a tensor without a name is "tensor" and its number.
+        Constants that enter an operator as activations become CONSTANT nodes, placed before their first reader;
+        shapes, axes and paddings become attributes.
+
+    Raises
+    ------
+    TFLiteError
+        The file is damaged, does not agree with itself, or holds something that tinyquant does not run: operators
+        it has not, activations other than int8 (uint8, int16, float32), weights that are computed, several
+        subgraphs, sparse or variable tensors. All operators that cannot be run are named in one message.
+    ImportError
+        The extra ``[tflite]`` is not installed.
+
+    Notes
+    -----
+    Float doors are kept: where the first operator is QUANTIZE, the model's input is float32, and likewise for a
+    DEQUANTIZE at the end. Scales are float32 in the file and are held exactly. Bias scales are not read: the
+    kernels use the product of the input's and the weights' scale.
+
+    Examples
+    --------
+    >>> load_tflite(b"not a model at all")  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    TFLiteError: these 18 bytes: a .tflite file must carry TFL3 in bytes 4 to 7, got b'a mo' in a file of 18 bytes.
+    """
+    from tinyquant.integer.model import IntegerModel
+
+    data, label = _content(source)
+    try:
+        return IntegerModel(tflite_graph(data))
+    except TFLiteError as error:
+        raise TFLiteError(f"{label}: {error}") from error
+
+
+def tflite_graph(data: bytes) -> Graph:
+    """The network in the bytes of a .tflite file, checked; `load_tflite` without the model around it."""
+    file = TFLiteFile(data)
+    refuse_what_does_not_run(file)
+    graph = _Builder(file).build()
+    try:
+        check_integer_graph(graph)
+    except ValueError as error:
+        raise TFLiteError(str(error)) from error
+    return graph
+
+
+def _content(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+    """The bytes, and what to call them in a message."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), f"these {len(source)} bytes"
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"source must be a path or the bytes of a .tflite file, got {type(source).__name__}.")
+    path = Path(source)
+    if path.stat().st_size > LARGEST_FILE:
+        raise TFLiteError(f"{path.name!r}: a .tflite file must be at most {LARGEST_FILE} bytes, got {path.stat().st_size}.")
+    return path.read_bytes(), repr(path.name)
+
+
+def refuse_what_does_not_run(file: TFLiteFile) -> None:
+    """Raise one `TFLiteError` that names every operator and tensor of a file that tinyquant does not run."""
+    wrong: dict[str, list[str]] = {}
+    types: set[str] = set()
+    for op, operator in file.operators():
+        tensors = [int(i) for i in operator.inputs if i != -1] + [int(i) for i in operator.outputs]
+        place = file.label(int(operator.outputs[0])) if operator.outputs.size else "an operator without output"
+        types.update(file.type(i) for i in tensors)
+        if op not in LAYOUTS:
+            reasons: Iterable[str] = [f"{op}, which tinyquant does not have"]
+        else:
+            reasons = [f"{op} {reason}" for reason in _reasons(file, op, operator)]
+        for reason in reasons:
+            wrong.setdefault(reason, []).append(place)
+        for i in tensors:
+            if reason := file.peculiarity(i):
+                wrong.setdefault(f"a tensor that is {reason}", []).append(file.label(i))
+    if wrong:
+        lines = [f"{reason} (at {_listed(places)})" for reason, places in wrong.items()]
+        listed = "; ".join(lines[:MOST_LISTED])
+        if "float32" in types and "int8" not in types and "uint8" not in types and "int16" not in types:
+            raise TFLiteError(
+                f"the model must be quantized to int8, got a float32 model: {listed}. Quantize it with the TensorFlow "
+                "Lite converter (full integer quantization), or build and quantize it in tinyquant."
+            )
+        raise TFLiteError(
+            f"every operator must be one that tinyquant runs in int8, got {listed}. "
+            "Convert the model to int8 (full integer quantization) without them."
+        )
+
+
+def _reasons(file: TFLiteFile, op: str, operator: OperatorTable) -> Iterable[str]:
+    """Why an operator of ours cannot be run on these tensors."""
+    roles = _roles(op, operator)
+    if len(operator.outputs) != 1:
+        yield f"with {len(operator.outputs)} outputs"
+    for role, index in roles:
+        if role == "x" and index == -1:
+            yield "without one of its inputs"
+        if index == -1:
+            continue
+        kind = file.type(index)
+        if role == "x" and kind != "int8" and not (op == "QUANTIZE" and kind == "float32"):
+            yield f"on {kind}"
+        elif role != "x":
+            wanted = {"weight": "int8", "bias": "int32", "value": "int8"}.get(role, "int32")
+            if kind != wanted:
+                yield f"with a {kind} {role}"
+            if not file.is_constant(index):
+                yield f"with a {role} that is computed, not stored"
+    for index in operator.outputs[:1]:
+        kind = file.type(int(index))
+        if kind != ("float32" if op == "DEQUANTIZE" else "int8"):
+            yield f"to {kind}"
+
+
+def _roles(op: str, operator: OperatorTable) -> list[tuple[str, int]]:
+    """(role, tensor number) of every input, -1 for one left out."""
+    given = [int(i) for i in operator.inputs]
+    roles = LAYOUTS[op].roles
+    if roles == ("x*",):
+        return [("x", index) for index in given]
+    fewest = sum(not role.endswith("?") for role in roles)
+    if not fewest <= len(given) <= len(roles):
+        raise TFLiteError(f"{op} must have {fewest} to {len(roles)} inputs, got {len(given)}. The file is damaged.")
+    given += [-1] * (len(roles) - len(given))
+    for role, index in zip(roles, given, strict=True):
+        if index == -1 and role[-1] != "?" and role != "x":
+            raise TFLiteError(f"{op} must have its {role}, got none. The file is damaged.")
+    return [(role.rstrip("?"), index) for role, index in zip(roles, given, strict=True)]
+
+
+def _listed(places: list[str]) -> str:
+    """The places, each once, and how many more."""
+    once = list(dict.fromkeys(places))
+    more = f" and {len(once) - MOST_LISTED} more" if len(once) > MOST_LISTED else ""
+    return ", ".join(once[:MOST_LISTED]) + more
+
+
+class _Builder:
+    """Makes nodes of operators, in the file's order."""
+
+    def __init__(self, file: TFLiteFile) -> None:
+        self.file = file
+        self.names: dict[int, str] = {}
+        self.taken: set[str] = set()
+        self.copies: dict[str, int] = {}
+        self.nodes: list[Node] = []
+
+    def build(self) -> Graph:
+        """The graph of the file."""
+        inputs = []
+        for index in map(int, self.file.graph.inputs):
+            if index in self.names or self.file.is_constant(index):
+                raise TFLiteError(f"an input must be listed once and hold no data, got {self.file.label(index)}.")
+            inputs.append(Value(self.name(index), self.file.shape(index), *self.meaning(index)))
+        for op, operator in self.file.operators():
+            try:
+                self.nodes.append(self.node(op, operator))
+            except ValueError as error:
+                raise TFLiteError(f"{op} {self.file.label(int(operator.outputs[0]))}: {error}") from error
+        outputs = tuple(self.value(int(index)) for index in self.file.graph.outputs)
+        try:
+            return Graph(tuple(inputs), tuple(self.nodes), outputs)
+        except ValueError as error:
+            raise TFLiteError(str(error)) from error
+
+    def name(self, index: int) -> str:
+        """A name of its own for a tensor: the file's, or the file's and #2, #3, ..."""
+        base = self.file.tensor(index).name or f"tensor{index}"
+        name = base
+        while name in self.taken:
+            self.copies[base] = self.copies.get(base, 1) + 1
+            name = f"{base}#{self.copies[base]}"
+        self.taken.add(name)
+        self.names[index] = name
+        return name
+
+    def meaning(self, index: int) -> tuple[np.dtype, QParams | None]:
+        """Type and qparams of an activation."""
+        kind = self.file.type(index)
+        if kind not in ("int8", "float32"):
+            raise TFLiteError(f"activation {self.file.label(index)} must be int8 or float32, got {kind}.")
+        return np.dtype(kind), self.file.qparams(index) if kind == "int8" else None
+
+    def value(self, index: int) -> str:
+        """The name of a value to read; a constant that is not known yet becomes a node."""
+        if index in self.names:
+            return self.names[index]
+        if not self.file.is_constant(index):
+            raise TFLiteError(
+                f"tensor {self.file.label(index)} must be made by an earlier operator, got read before. The file is damaged."
+            )
+        array, qp = self.file.array(index, "int8"), self.file.qparams(index)
+        name = self.name(index)
+        self.nodes.append(Node(name, "CONSTANT", (), array.shape, params={"value": array}, qparams=qp, dtype=array.dtype))
+        return name
+
+    def node(self, op: str, operator: OperatorTable) -> Node:
+        """The node of one operator."""
+        file = self.file
+        index = int(operator.outputs[0])
+        options = file.options(op, operator)
+        if getattr(options, "weights_format", 0):
+            raise TFLiteError(f"weights must lie in rows (format 0), got format {options.weights_format}.")
+        attrs: dict[str, Any] = attrs_of(options)
+        inputs, params, meanings = [], {}, {}
+        shape = file.shape(index)
+        for role, tensor in _roles(op, operator):
+            if role == "x":
+                inputs.append(self.value(tensor))
+            elif role == "weight":
+                weight = file.array(tensor, "int8")
+                # The kernels take -128 too; a file does not say whether it was left out on purpose.
+                qmin = -127 if weight.min() > -128 else -128
+                params["weight"], meanings["weight"] = weight, file.qparams(tensor, axis=OPS[op].weight_axis, qmin=qmin)
+            elif role == "bias":
+                if tensor != -1:
+                    params["bias"] = file.array(tensor, "int32")
+            elif role == "value":
+                attrs["value"] = self.fill(tensor, operator)
+            elif tensor == -1:
+                attrs["new_shape"] = options.new_shape.tolist()
+            else:
+                numbers = file.array(tensor, "int32")
+                if role == "shape":
+                    if tuple(numbers.ravel().tolist()) != shape:
+                        raise TFLiteError(f"the output shape must be the stored {numbers.ravel().tolist()}, got {shape}.")
+                else:
+                    attrs[role] = self.numbers(role, numbers)
+        if index in self.names or file.is_constant(index):
+            raise TFLiteError(f"a tensor must be made once, got {file.label(index)} made again. The file is damaged.")
+        if op == "RESHAPE" and attrs["new_shape"] == [0]:
+            attrs["new_shape"] = []  # an old way of writing a scalar
+        dtype, qp = self.meaning(index)
+        return Node(self.name(index), op, tuple(inputs), shape, attrs, params, qp, meanings, dtype)
+
+    def numbers(self, role: str, array: np.ndarray) -> list[Any]:
+        """Whole numbers stored beside the network, as an attribute."""
+        if array.ndim > (2 if role == "paddings" else 1) or array.size > 64:
+            raise TFLiteError(f"{role} must be a short list, got shape {array.shape}.")
+        return array.tolist() if role == "paddings" else array.ravel().tolist()
+
+    def fill(self, tensor: int, operator: OperatorTable) -> int:
+        """The code that PADV2 fills with."""
+        array = self.file.array(tensor, "int8")
+        if array.size != 1:
+            raise TFLiteError(f"the value to pad with must be one number, got {array.size}.")
+        own, input_qp = self.file.tensor(tensor).quantization, self.file.qparams(int(operator.inputs[0]))
+        if own is not None and self.file.qparams(tensor) != input_qp:
+            raise TFLiteError("the value to pad with must have the input's scale and zero point, got another pair.")
+        return int(array.ravel()[0])
