@@ -70,6 +70,13 @@ def hold(rule: Callable[[str, str], list[str]], keep: Callable[[str], bool] = la
 # The package
 
 
+def test_every_folder_of_modules_is_a_package() -> None:
+    """A folder without ``__init__.py`` would not be installed. Only the labs keep modules that are data."""
+    folders = {p.parent for p in (ROOT / "tinyquant").rglob("*.py")}
+    bare = [f.relative_to(ROOT).as_posix() for f in sorted(folders) if not (f / "__init__.py").exists()]
+    assert [f for f in bare if not f.startswith("tinyquant/labs/")] == []
+
+
 def test_imports_only_go_up_the_page() -> None:
     hold(rules.import_directions)
 

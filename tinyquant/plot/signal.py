@@ -257,7 +257,7 @@ def _emptiest_corner(t: np.ndarray, x: np.ndarray) -> tuple[float, float, float,
     """(left, low, width, height) in axes units of the corner that the fewest points of the curve pass."""
     width, height = 0.44, 0.40
     across = (t - t[0]) / (t[-1] - t[0])
-    up = (x - x.min()) / max(float(np.ptp(x)), np.finfo(np.float64).tiny)
+    up = (x - x.min()) / (float(np.ptp(x)) or 1.0)
     corners = [(left, low) for low in (0.03, 0.97 - height) for left in (0.97 - width, 0.03)]
 
     def hidden(corner: tuple[float, float]) -> int:
