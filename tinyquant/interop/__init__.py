@@ -6,10 +6,12 @@ Read `flatbuffer` (bytes that are believed only after a check), `tflite_schema` 
 
 from tinyquant.integer.registry import register_writer
 from tinyquant.interop.archive import ArchiveError, load, read_archive, register_kind, write_archive
+from tinyquant.interop.fake_quant_archive import load_fake_quant, save_fake_quant
 from tinyquant.interop.flatbuffer import TFLiteError
 from tinyquant.interop.graph_archive import graph_from_archive, graph_to_archive, load_integer, save_integer
 from tinyquant.interop.tflite_reader import load_tflite
 from tinyquant.interop.tflite_writer import save_tflite, tflite_bytes
+from tinyquant.quantization.model import register_writer as register_fake_quant_writer
 
 __all__ = [
     "ArchiveError",
@@ -20,6 +22,7 @@ __all__ = [
     "load_tflite",
     "read_archive",
     "register_kind",
+    "save_fake_quant",
     "save_integer",
     "save_tflite",
     "tflite_bytes",
@@ -27,5 +30,7 @@ __all__ = [
 ]
 
 register_kind("integer", load_integer)
+register_kind("fake_quant", load_fake_quant)
+register_fake_quant_writer("npz", save_fake_quant)
 register_writer("npz", save_integer)
 register_writer("tflite", save_tflite)
