@@ -16,8 +16,8 @@ from math import gcd
 
 import numpy as np
 
-from tinyquant.autograd.geometry import Window, pad_image
-from tinyquant.autograd.lowering import turned_window
+from tinyquant.autograd.geometry import Window, pad_image, turned_windows
+from tinyquant.autograd.memory import empty
 from tinyquant.autograd.tensor import Array
 
 __all__ = ["PhasedImage", "depthwise", "depthwise_input_gradient", "depthwise_weight_gradient"]
@@ -62,7 +62,8 @@ def depthwise(image: PhasedImage, weight: Array) -> Array:
     wide = np.tile(weight, (1, 1, ow))  # (KH, KW, OW * C)
     total: Array | None = None
     for taps, view in image.views():
-        part = np.einsum("klnhx,klx->nhx", view, wide[:, taps])
+        part = empty((view.shape[2], oh, ow * weight.shape[2]), view.dtype)
+        np.einsum("klnhx,klx->nhx", view, wide[:, taps], out=part)
         total = part if total is None else np.add(total, part, out=total)
     assert total is not None
     return total.reshape(-1, oh, ow, weight.shape[2])
@@ -74,20 +75,18 @@ def depthwise_weight_gradient(image: PhasedImage, dy: Array) -> Array:
     rows = dy.reshape(n, oh, ow * c)
     dw = np.empty((*image.window.kernel, c), dy.dtype)
     for taps, view in image.views():
-        wide = np.einsum("klnhx,nhx->klx", view, rows)
-        dw[:, taps] = wide.reshape(*wide.shape[:2], ow, c).sum(axis=2)
+        for i, columns in enumerate(view):
+            for j, cells in zip(range(*taps.indices(len(dw[0]))), columns):
+                dw[i, j] = np.einsum("nhx,nhx->x", cells, rows).reshape(ow, c).sum(axis=0)
     return dw
 
 
 def depthwise_input_gradient(dy: Array, weight: Array, window: Window, multiplier: int) -> Array:
     """dx (N, H, W, C / multiplier) from dy (N, OH, OW, C) and a weight (KH, KW, C)."""
-    turned = turned_window(window)
-    if turned is not None:
-        dx = depthwise(PhasedImage(dy, turned, 1), weight[::-1, ::-1])
-    else:
-        padded = np.zeros((len(dy), *window.padded, dy.shape[3]), dy.dtype)
-        for i in range(window.kernel[0]):
-            for j in range(window.kernel[1]):
-                padded[:, window.taps(0, i), window.taps(1, j)] += dy * weight[i, j]
-        dx = padded[:, window.inside()[0], window.inside()[1]]
+    dx = empty((len(dy), *window.size, dy.shape[3]), dy.dtype)
+    for part in turned_windows(window):
+        piece: Array | float = 0.0
+        if part.window is not None:
+            piece = depthwise(PhasedImage(dy, part.window, 1), weight[part.taps[0], part.taps[1]])
+        dx[:, part.cells[0], part.cells[1]] = piece
     return dx if multiplier == 1 else dx.reshape(*dx.shape[:3], -1, multiplier).sum(axis=4)

@@ -21,7 +21,8 @@ from tinyquant.autograd.memory import empty
 from tinyquant.autograd.tensor import Array, Tensor
 from tinyquant.graph import same_padding
 
-__all__ = ["Padding", "Pair", "Window", "check_image", "make_window", "pair", "pad_image"]
+__all__ = ["Padding", "Pair", "TurnedWindow", "Window", "check_image", "make_window", "pad_image", "pair",
+           "turned_windows"]
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = int | str | Sequence[int] | Sequence[Sequence[int]]
@@ -140,8 +141,11 @@ def check_image(x: Tensor, op: str) -> None:
 
 
 def pad_image(x: Array, pads: tuple[Pair, Pair], value: float = 0.0) -> Array:
-    """(N, H, W, C) with a border; x itself where there is none."""
-    (top, bottom), (left, right) = pads
+    """(N, H, W, C) with a border, cropped where a width is negative; a view of x where nothing is added."""
+    (top, bottom), (left, right) = ((max(before, 0), max(after, 0)) for before, after in pads)
+    if pads != ((top, bottom), (left, right)):
+        (first, last), (start, stop) = ((max(-before, 0), max(-after, 0)) for before, after in pads)
+        x = x[:, first : x.shape[1] - last, start : x.shape[2] - stop]
     if not (top or bottom or left or right):
         return x
     n, h, w, c = x.shape
@@ -153,6 +157,56 @@ def pad_image(x: Array, pads: tuple[Pair, Pair], value: float = 0.0) -> Array:
     y[:, top : top + h, left + w :] = value
     y[:, top : top + h, left : left + w] = x
     return y
+
+
+@dataclass(frozen=True)
+class TurnedWindow:
+    """How the gradient of some cells of the image is a convolution of dy: see `turned_windows`."""
+
+    cells: tuple[slice, slice]
+    taps: tuple[slice, slice]
+    window: Window | None
+
+
+@lru_cache(maxsize=1024)
+def turned_windows(window: Window) -> tuple[TurnedWindow, ...]:
+    """The convolutions of dy that give dx.
+
+    Output position o meets cell i of the image through tap k where  o * stride + k * dilation = i + padding. Seen
+    from the cell: dx[i] is the sum over the taps k for which (i + padding - k * dilation) / stride is a whole
+    number o, of dy[o] * weight[k]. Cells i, i + stride, i + 2 * stride ... meet the same taps, at neighbouring o:
+    they are a convolution of dy, with stride 1 and the kernel turned by half a turn. So there is one for every
+    remainder of i after division by the stride, along each axis: `cells` are these cells, `taps` the kernel's taps
+    in turned order, `window` how they slide over dy (its padding may be negative: dy is cropped), None where no
+    tap meets the cells.
+    """
+    rows = [_turned_axis(window, 0, i) for i in range(min(window.stride[0], window.size[0]))]
+    columns = [_turned_axis(window, 1, i) for i in range(min(window.stride[1], window.size[1]))]
+    found = []
+    for cells_h, taps_h, h in rows:
+        for cells_w, taps_w, w in columns:
+            turned = None
+            if h is not None and w is not None:
+                kernel, dilation, pads, out = ((h[i], w[i]) for i in range(4))
+                turned = Window(window.out, kernel, (1, 1), dilation, pads, out)  # type: ignore[arg-type]
+            found.append(TurnedWindow((cells_h, cells_w), (taps_h, taps_w), turned))
+    return tuple(found)
+
+
+def _turned_axis(window: Window, axis: int, first: int) -> tuple[slice, slice, tuple[int, int, Pair, int] | None]:
+    """`turned_windows` along one axis: cells, taps, (number of taps, dilation, padding, number of cells)."""
+    stride, dilation, size, out = window.stride[axis], window.dilation[axis], window.size[axis], window.out[axis]
+    cells = slice(first, None, stride)
+    offset = first + window.pads[axis][0]
+    taps = [k for k in range(window.kernel[axis]) if (offset - k * dilation) % stride == 0]
+    if not taps:
+        return cells, slice(0, 0), None
+    step = taps[1] - taps[0] if len(taps) > 1 else 1
+    count = len(range(first, size, stride))
+    lowest, highest = (offset - taps[-1] * dilation) // stride, (offset - taps[0] * dilation) // stride
+    pads = (-lowest, highest + count - out)
+    turned = slice(taps[-1], taps[0] - 1 if taps[0] else None, -step)
+    return cells, turned, (len(taps), step * dilation // stride if len(taps) > 1 else 1, pads, count)
 
 
 def _two_ints(value: int | Sequence[int]) -> Pair | None:

@@ -15,7 +15,7 @@ A 1 x 1 kernel with stride 1 needs no copy: its part is the image. The parts are
 and used while they are in the cache; it is faster to make them again for the gradient than to keep them.
 
 The gradients need no other code. dW_i = part_i.T @ dy; and dx is again a convolution, of dy with the kernel
-turned by half a turn.
+turned by half a turn (several of them, if the stride is not 1).
 
 With this module one can compute a convolution and its gradients on plain arrays (groups = 1).
 """
@@ -27,12 +27,12 @@ from math import prod
 
 import numpy as np
 
-from tinyquant.autograd.geometry import Window, pad_image
+from tinyquant.autograd.geometry import Window, pad_image, turned_windows
 from tinyquant.autograd.memory import empty
 from tinyquant.autograd.products import sum_rows
 from tinyquant.autograd.tensor import Array
 
-__all__ = ["bias_gradient", "convolve", "input_gradient", "prepare", "turned_window", "weight_gradient"]
+__all__ = ["bias_gradient", "convolve", "input_gradient", "prepare", "weight_gradient"]
 
 _FEW_CHANNELS = 4
 _SMALL_IMAGE = 64
@@ -84,29 +84,20 @@ def weight_gradient(padded: Array, dy: Array, window: Window) -> Array:
 
 def input_gradient(dy: Array, weight: Array, window: Window) -> Array:
     """dx (N, H, W, C) from dy (N, OH, OW, O) and the OHWI weight."""
-    turned = turned_window(window)
-    if turned is not None:
-        return convolve(prepare(dy, turned), weight[:, ::-1, ::-1].transpose(3, 1, 2, 0), None, turned)
-    n, oh, ow, outputs = dy.shape
-    dx = np.zeros((n, *window.padded, weight.shape[3]), dy.dtype)
-    flat = dy.reshape(-1, outputs)
-    for i in range(window.kernel[0]):
-        for j in range(window.kernel[1]):
-            dx[:, window.taps(0, i), window.taps(1, j)] += (flat @ weight[:, i, j]).reshape(n, oh, ow, -1)
-    return dx[:, window.inside()[0], window.inside()[1]]
-
-
-def turned_window(window: Window) -> Window | None:
-    """The window with which dy is convolved to give dx; None where dx is no plain convolution of dy.
-
-    With a stride, dy would have to be spread out with zeros; with padding wider than the kernel, cropped.
-    """
-    (top, bottom), (left, right) = window.pads
-    rh, rw = window.reach[0] - 1, window.reach[1] - 1
-    if window.stride != (1, 1) or max(top, bottom) > rh or max(left, right) > rw:
-        return None
-    pads = ((rh - top, rh - bottom), (rw - left, rw - right))
-    return Window(window.out, window.kernel, (1, 1), window.dilation, pads, window.size)
+    turned = turned_windows(window)
+    dx: Array | None = None
+    for part in turned:
+        piece: Array | float = 0.0
+        if part.window is not None:
+            filters = weight[:, part.taps[0], part.taps[1]].transpose(3, 1, 2, 0)
+            piece = convolve(prepare(dy, part.window), filters, None, part.window)
+            if len(turned) == 1:
+                return piece
+        if dx is None:
+            dx = empty((len(dy), *window.size, weight.shape[3]), dy.dtype)
+        dx[:, part.cells[0], part.cells[1]] = piece
+    assert dx is not None
+    return dx
 
 
 def bias_gradient(dy: Array) -> Array:

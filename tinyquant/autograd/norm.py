@@ -20,14 +20,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tinyquant.autograd.memory import empty_like, in_blocks
 from tinyquant.autograd.operands import as_tensor
 from tinyquant.autograd.tensor import Array, Op, Tensor
 
 __all__ = ["batch_norm", "dropout"]
-
-_BLOCK = 65536
-"""Numbers handled at a time: a few such blocks fit in a core's cache, where a pass costs a third."""
-
 
 class BatchNorm(Op):
     """y = gamma * xhat + beta with xhat = (x - mean) / sqrt(var + eps); the gradients are in the module header."""
@@ -42,22 +39,23 @@ class BatchNorm(Op):
         self.tile = x.shape[-2] if x.ndim > 2 else 1
         self.x = rows = x.reshape(-1, self.tile * channels)  # (rows, tile * C)
         self.count = x.size // channels
-        y = np.empty_like(rows)
+        y = empty_like(rows)
         if s["training"]:
             self.mean = self._fold(np.ones(len(rows), rows.dtype) @ rows) / self.count
             mean = self._tiled(self.mean)
             squares = np.zeros_like(mean)
             for block in self._blocks():
-                np.subtract(rows[block], mean, out=y[block])
-                squares += np.einsum("rx,rx->x", y[block], y[block])
+                centred = rows[block] - mean
+                squares += np.einsum("rx,rx->x", centred, centred)
             var = self._fold(squares) / self.count
             _follow(s["running_mean"], self.mean, s["momentum"])
             _follow(s["running_var"], var * (self.count / (self.count - 1)), s["momentum"])
             self.inverse = (1 / np.sqrt(var + s["eps"])).astype(x.dtype)
             scale, shift = self._tiled(self.gamma * self.inverse), self._tiled(beta)
             for block in self._blocks():
-                y[block] *= scale
-                y[block] += shift
+                part = np.subtract(rows[block], mean, out=y[block])
+                part *= scale
+                part += shift
         else:
             self.mean = s["running_mean"].astype(x.dtype)
             self.inverse = (1 / np.sqrt(s["running_var"] + s["eps"])).astype(x.dtype)
@@ -65,8 +63,8 @@ class BatchNorm(Op):
             shift = self._tiled(beta - self.mean * scale)
             scale = self._tiled(scale)
             for block in self._blocks():
-                np.multiply(rows[block], scale, out=y[block])
-                y[block] += shift
+                part = np.multiply(rows[block], scale, out=y[block])
+                part += shift
         return y.reshape(x.shape)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
@@ -84,7 +82,7 @@ class BatchNorm(Op):
     def _input_gradient(self, dy: Array, dgamma: Array, dbeta: Array) -> Array:
         """dx as dy * a + x * b + c, with a, b, c constant over a channel."""
         a = self.gamma * self.inverse
-        dx = np.empty_like(self.x)
+        dx = empty_like(self.x)
         wide_a = self._tiled(a)
         if not self.settings["training"]:
             return np.multiply(dy, wide_a, out=dx)
@@ -106,9 +104,8 @@ class BatchNorm(Op):
         return wide.reshape(self.tile, -1).sum(axis=0)
 
     def _blocks(self) -> Iterator[slice]:
-        """The rows, as many at a time as stay in the cache."""
-        step = max(1, _BLOCK // self.x.shape[1])
-        return (slice(start, start + step) for start in range(0, len(self.x), step))
+        """The rows, a few at a time."""
+        return in_blocks(*self.x.shape)
 
 
 class Dropout(Op):

@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinyquant.autograd.geometry import Padding, Pair, Window, check_image, make_window, pad_image, pair
-from tinyquant.autograd.memory import empty, empty_like
+from tinyquant.autograd.memory import empty, in_blocks
 from tinyquant.autograd.operands import as_tensor
 from tinyquant.autograd.tensor import Array, Op, Tensor
 
@@ -48,14 +48,20 @@ class MaxPool2d(_WindowedPool):
         x = arrays[0]
         self.win = window = self.window(x)
         self.x = pad_image(x, window.pads, -np.inf)
-        self.rows = _largest(self.x, 1, window)
-        self.y = _largest(self.rows, 2, window)
+        self.y = empty((len(x), *window.out, x.shape[3]), x.dtype)
+        for images in in_blocks(len(x), x[:1].size):
+            rows = _largest(self.x[images], 1, window)
+            _largest(rows, 2, window, out=self.y[images])
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         window = self.win
-        drows = _route(dy, self.rows, self.y, 2, window)
-        dx = _route(drows, self.x, self.rows, 1, window)
+        dx = empty(self.x.shape, dy.dtype)
+        for images in in_blocks(len(dx), dx[:1].size):
+            x, y = self.x[images], self.y[images]
+            rows = _largest(x, 1, window)
+            drows = _route(dy[images], rows, y, 2, window, out=empty(rows.shape, dy.dtype))
+            _route(drows, x, rows, 1, window, out=dx[images])
         return (dx[:, window.inside()[0], window.inside()[1]],)
 
 
@@ -100,37 +106,38 @@ def _cells(array: Array, axis: int, tap: int, window: Window) -> Array:
     return array[:, taps] if axis == 1 else array[:, :, taps]
 
 
-def _largest(x: Array, axis: int, window: Window) -> Array:
+def _largest(x: Array, axis: int, window: Window, out: Array | None = None) -> Array:
     """The largest of each window along one axis."""
+    kernel = window.kernel[axis - 1]
     first = _cells(x, axis, 0, window)
-    y = empty(first.shape, x.dtype)
-    np.maximum(first, _cells(x, axis, min(1, window.kernel[axis - 1] - 1), window), out=y)
-    for tap in range(2, window.kernel[axis - 1]):
+    y = empty(first.shape, x.dtype) if out is None else out
+    np.maximum(first, _cells(x, axis, min(1, kernel - 1), window), out=y)
+    for tap in range(2, kernel):
         np.maximum(y, _cells(x, axis, tap, window), out=y)
     return y
 
 
-def _route(dy: Array, x: Array, y: Array, axis: int, window: Window) -> Array:
-    """The gradient of `_largest`: dy goes to the first cell of each window that equals the largest."""
-    kernel, size = window.kernel[axis - 1], x.shape[axis]
+def _route(dy: Array, x: Array, y: Array, axis: int, window: Window, out: Array) -> Array:
+    """The gradient of `_largest` into `out`: dy goes to the first cell of each window that equals the largest."""
+    kernel = window.kernel[axis - 1]
     # Windows side by side that fill the image write every cell once: no zeros to begin with, nothing to add to.
-    tiled = kernel == window.stride[axis - 1] and kernel * y.shape[axis] == size
-    dx = empty_like(x)
+    tiled = kernel == window.stride[axis - 1] and kernel * y.shape[axis] == x.shape[axis]
     if not tiled:
-        dx.fill(0)
+        out.fill(0)
     rest = dy
-    for tap in range(kernel):
-        cells = _cells(dx, axis, tap, window)
-        part = rest
-        if tap < kernel - 1:
-            part = np.multiply(rest, _cells(x, axis, tap, window) == y, out=cells if tiled else None)
-            # What has found its cell is 0 in the rest, so that a second cell as large gets nothing.
-            rest = rest - part
-        elif tiled:
-            cells[...] = rest
+    for tap in range(kernel - 1):
+        cells = _cells(out, axis, tap, window)
+        part = np.multiply(rest, _cells(x, axis, tap, window) == y, out=cells if tiled else None)
         if not tiled:
             cells += part
-    return dx
+        # What has found its cell is 0 in the rest, so that a second cell as large gets nothing.
+        last = _cells(out, axis, kernel - 1, window) if tiled and tap == kernel - 2 else None
+        rest = np.subtract(rest, part, out=last)
+    if not tiled:
+        _cells(out, axis, kernel - 1, window)[...] += rest
+    elif kernel == 1:
+        out[...] = dy
+    return out
 
 
 def _total(x: Array, axis: int, window: Window) -> Array:
