@@ -104,7 +104,7 @@ def _check_on_another_input(model: Module, graph: Graph, row: np.ndarray) -> Non
         values = run_graph(graph, other)
         for name, want in zip(graph.outputs, expected, strict=True):
             # The same float operations in the same order: only a different path through `forward` can part them.
-            if not np.allclose(values[name], want, rtol=1e-4, atol=1e-5 * (1 + np.abs(want).max(initial=0))):
+            if not np.allclose(values[name], want, rtol=1e-4, atol=1e-5 * (1 + np.abs(want).max(initial=0)), equal_nan=True):
                 raise ValueError(
                     "forward must do the same operations for every input, got another result for another input. "
                     "Remove branches on data and uses of .data or .numpy() inside forward."

@@ -1,0 +1,98 @@
+"""Calibration: what is watched, in which forms data may come, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinyquant import nn
+from tinyquant.autograd import Tensor
+from tinyquant.quantization.calibrate import calibrate
+
+X = np.random.default_rng(0).normal(size=(100, 6, 6, 2)).astype(np.float32)
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(3, 4)).reset_parameters(1)
+
+
+def test_every_value_is_watched_and_its_range_is_that_of_all_rows():
+    model = network()
+    seen = calibrate(model, X)
+    assert list(seen.statistics) == ["input", "0", "1", "2", "3.pool", "3", "4"]
+    assert seen.range("input") == (X.min(), X.max())
+    logits = model.eval()(Tensor(X)).data
+    # The same float operations in batches of 64: BLAS may sum in another order, by a few ulp.
+    assert np.allclose(seen.range("4"), (logits.min(), logits.max()), rtol=1e-5, atol=1e-6)
+    assert seen.rows == 100
+
+
+@pytest.mark.parametrize(
+    "data",
+    [X, [X[:50], X[50:]], ((X[i : i + 25], np.zeros(25)) for i in range(0, 100, 25)), [(X, np.zeros(100))]],
+    ids=["array", "batches", "generator of (x, y)", "one (x, y)"],
+)
+def test_data_may_be_an_array_or_batches_with_or_without_labels(data):
+    seen = calibrate(network(), data)
+    assert seen.range("input") == (X.min(), X.max()) and seen.rows == 100
+
+
+def test_the_mode_comes_back_and_running_statistics_stay():
+    model = network().train()
+    before = model[1].running_mean.copy()
+    calibrate(model, X)
+    assert model.training and np.array_equal(model[1].running_mean, before)
+
+
+def test_merged_calibrations_are_one_calibration_of_both():
+    model = network()
+    both, whole = calibrate(model, X[:64]).merge(calibrate(model, X[64:])), calibrate(model, X)
+    for name, record in whole.statistics.items():
+        assert both.range(name) == (record.minimum, record.maximum)
+        assert both.statistics[name].histogram.tolist() == record.histogram.tolist()
+
+
+@pytest.mark.parametrize(("bad", "name"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_a_number_that_is_not_finite_is_refused_with_its_place(bad, name):
+    x = X.copy()
+    x[70, 1, 2, 0] = bad
+    with pytest.raises(ValueError, match=rf"must be finite, got {name} in batch 1 at index \(6, 1, 2, 0\)"):
+        calibrate(network(), x)
+
+
+def test_a_node_that_overflows_is_named():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    model[0].weight.data[...] = 3e38
+    with pytest.raises(ValueError, match="NaN or infinity at '0' on batch 0"), np.errstate(all="ignore"):
+        calibrate(model, np.full((1, 2), 10.0, np.float32))
+
+
+def test_no_data_is_refused():
+    for nothing in (X[:0], []):
+        with pytest.raises(ValueError, match="at least one row"):
+            calibrate(network(), nothing)
+
+
+def test_integers_are_refused_with_the_mend():
+    with pytest.raises(TypeError, match=r"must be float arrays, got dtype uint8 in batch 0\. Scale them first"):
+        calibrate(network(), np.zeros((2, 6, 6, 2), np.uint8))
+
+
+def test_nchw_images_are_recognised():
+    with pytest.raises(ValueError, match=r"transpose\(0, 2, 3, 1\)"):
+        calibrate(network(), X.transpose(0, 3, 1, 2))
+
+
+def test_batches_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"rows of shape \(6, 6, 2\), got \(5, 6, 2\) in batch 1"):
+        calibrate(network(), [X, X[:, :5]])
+
+
+def test_momentum_outside_its_range_is_refused():
+    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), got 1"):
+        calibrate(network(), X, momentum=1)
+
+
+def test_what_is_not_a_module_is_refused():
+    with pytest.raises(TypeError, match="must be a tinyquant.nn.Module, got function"):
+        calibrate(lambda x: x, X)
