@@ -124,7 +124,7 @@ def dequantize(codes: npt.ArrayLike, qp: QParams) -> np.ndarray:
 
     Notes
     -----
-    The exact product is rounded to float32 once; beyond the largest float32 it is infinity. In TFLite this is
+    The float64 product, exact for a float32 scale, is rounded to float32 once (infinity where too large). In TFLite this is
     DEQUANTIZE, the same bytes.
 
     Examples
