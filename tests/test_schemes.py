@@ -1,0 +1,41 @@
+"""Schemes: frozen data, changed by copies."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tinyquant.quantization.schemes import TFLITE_INT8
+
+
+def test_replace_and_annotate_leave_the_scheme_as_it_was():
+    changed = TFLITE_INT8.replace(weight_bits=4).annotate("a.*", weight_bits=8)
+    assert (TFLITE_INT8.weight_bits, TFLITE_INT8.overrides) == (8, ())
+    assert [changed.for_node(name).weight_bits for name in ("a.conv", "b")] == [8, 4]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        changed.weight_bits = 3
+
+
+def test_the_last_matching_annotation_wins_field_by_field():
+    scheme = TFLITE_INT8.annotate("a*", weight_bits=4, exclude=True).annotate("ab", exclude=False)
+    assert (scheme.for_node("ab").weight_bits, scheme.for_node("ab").exclude, scheme.for_node("ac").exclude) == (4, False, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"weight_bits": 1}, ValueError, "weight_bits must be a whole number from 2 to 8, got 1"),
+        ({"weight_bits": 9}, ValueError, "from 2 to 8, got 9"),
+        ({"activation_bits": 17}, ValueError, "activation_bits must be a whole number from 2 to 16, got 17"),
+        ({"weight_bits": 4.0}, ValueError, "whole number from 2 to 8, got 4.0"),
+        ({"rounding": "nearest"}, ValueError, "rounding must be one of half_even, .*, got 'nearest'"),
+        ({"rounding": "stochastic"}, ValueError, "rounding must be one of"),
+        ({"bits": 4}, TypeError, "a scheme has name, weight_bits, .*, got bits"),
+    ],
+)
+def test_a_setting_that_does_not_exist_or_fit_is_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        TFLITE_INT8.replace(**changes)
+    with pytest.raises(error, match=message):
+        TFLITE_INT8.annotate("x", **changes)
