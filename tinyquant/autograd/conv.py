@@ -110,8 +110,8 @@ def conv2d(x: Tensor | Array, weight: Tensor | Array, bias: Tensor | Array | Non
            groups: int = 1) -> Tensor:
     """The two-dimensional convolution of neural networks (a correlation: the kernel is not turned).
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray (N, H, W, C)
     weight : Tensor or ndarray (O, KH, KW, C / groups)
     bias : Tensor or ndarray (O,), optional
@@ -165,8 +165,8 @@ def depthwise_conv2d(x: Tensor | Array, weight: Tensor | Array, bias: Tensor | A
                      dilation: int | Sequence[int] = 1) -> Tensor:
     """A convolution in which every input channel has its own m filters and nothing else.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray (N, H, W, C)
     weight : Tensor or ndarray (1, KH, KW, C * m)
         Output channel c * m + k is filter k of input channel c.

@@ -33,8 +33,8 @@ class GradientError(AssertionError):
 def check_gradients(fn: Callable[..., Tensor], *arrays: Array, seed: int = 0) -> None:
     """Raise `GradientError` unless the gradient of `fn` at `arrays` is the slope of `fn` there.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     fn : callable
         Takes one tensor an array and returns one tensor; the same result for the same input, every time.
     arrays : ndarrays

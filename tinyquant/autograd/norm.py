@@ -135,8 +135,8 @@ def batch_norm(x: Tensor | Array, gamma: Tensor | Array, beta: Tensor | Array, r
                *, training: bool, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """Shift and scale every channel to mean `beta` and standard deviation `gamma`.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray (..., C)
         Statistics are taken over all axes but the last.
     gamma, beta : Tensor or ndarray (C,)
@@ -202,8 +202,8 @@ def batch_norm(x: Tensor | Array, gamma: Tensor | Array, beta: Tensor | Array, r
 def dropout(x: Tensor | Array, p: float, *, training: bool, rng: np.random.Generator) -> Tensor:
     """Set numbers to 0 with probability p and divide the others by 1 - p, so that the mean stays.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray, any shape
     p : float in [0, 1)
     training : bool

@@ -180,8 +180,8 @@ def max_pool2d(x: Tensor | Array, kernel_size: int | Sequence[int], stride: int 
                padding: Padding = 0) -> Tensor:
     """The largest cell under a sliding window, channel by channel.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray (N, H, W, C)
     kernel_size : int or (height, width)
     stride : int or (height, width), optional
@@ -216,7 +216,7 @@ def avg_pool2d(x: Tensor | Array, kernel_size: int | Sequence[int], stride: int 
                padding: Padding = 0) -> Tensor:
     """The mean of the cells under a sliding window that lie inside the image, channel by channel.
 
-    Arguments, shapes and errors are those of `max_pool2d`.
+    Parameters, shapes and errors are those of `max_pool2d`.
 
     Notes
     -----

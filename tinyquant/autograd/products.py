@@ -61,8 +61,8 @@ def sum_rows(array: Array) -> Array:
 def matmul(a: Operand, b: Operand) -> Tensor:
     """The matrix product a @ b.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     a : Tensor or ndarray (..., m, k), or a vector (k,)
     b : Tensor or ndarray (..., k, n), or a vector (k,)
         The leading axes are broadcast.
@@ -100,8 +100,8 @@ def matmul(a: Operand, b: Operand) -> Tensor:
 def linear(x: Tensor | Array, weight: Tensor | Array, bias: Tensor | Array | None = None) -> Tensor:
     """The fully connected layer x @ weight.T + bias.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray (..., in)
     weight : Tensor or ndarray (out, in)
     bias : Tensor or ndarray (out,), optional

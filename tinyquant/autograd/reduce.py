@@ -11,6 +11,7 @@ With this module one can turn an array into a loss. Its names shadow Python's ow
 from __future__ import annotations
 
 from math import prod
+from operator import index
 
 import numpy as np
 
@@ -82,21 +83,35 @@ class Max(_Reduction):
         return (self.hit * self.spread(np.reshape(dy, self.kept) / np.reshape(ties, self.kept)),)
 
 
-def _checked(x: Tensor | Array, axis: Axes, op: str) -> Tensor:
-    """The tensor, once every axis is known to exist and to be named once."""
+def _checked(op: str, x: Tensor | Array, axis: Axes) -> tuple[Tensor, Axes]:
+    """The tensor and the axes as plain ints, once every axis is known to exist and to be named once."""
     x = as_tensor(x, op)
-    axes = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    try:
+        plain: Axes = None if axis is None else tuple([index(a) for a in axis]) if isinstance(axis, tuple) else index(axis)
+    except TypeError:
+        raise TypeError(f"{op} needs axis as an integer, a tuple of integers or None, got {axis!r}. "
+                        "Write -1 for the last axis.") from None
+    axes = () if plain is None else (plain,) if isinstance(plain, int) else plain
     if any(not -x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) != len(axes):
         raise ValueError(f"{op} needs different axes between {-x.ndim} and {x.ndim - 1} for shape {x.shape}, "
                          f"got {axis}. Leave axis out to take all of them.")
-    return x
+    return x, plain
+
+
+def _not_empty(op: str, x: Tensor, axis: Axes) -> tuple[Tensor, Axes]:
+    """Refuse the mean or the largest of no numbers."""
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    if 0 in [x.shape[a] for a in axes]:
+        raise ValueError(f"{op} needs at least one number along axis {axis}, got shape {x.shape}. "
+                         "Leave empty batches out.")
+    return x, axis
 
 
 def sum(x: Tensor | Array, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The sum over the axes given, over all of them by default.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray, any shape
     axis : int, tuple of ints, or None
     keepdims : bool
@@ -116,24 +131,27 @@ def sum(x: Tensor | Array, axis: Axes = None, keepdims: bool = False) -> Tensor:
     >>> sum(Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0).data.tolist()
     [4.0, 6.0]
     """
-    return Sum.apply(_checked(x, axis, "sum"), axis=axis, keepdims=keepdims)
+    x, axis = _checked("sum", x, axis)
+    return Sum.apply(x, axis=axis, keepdims=bool(keepdims))
 
 
 def mean(x: Tensor | Array, axis: Axes = None, keepdims: bool = False) -> Tensor:
-    """The mean over the axes given, over all of them by default; arguments as for `sum`.
+    """The mean over the axes given, over all of them by default; parameters as for `sum`, at least one number.
 
     >>> mean(Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=1).data.tolist()
     [1.5, 3.5]
     """
-    return Mean.apply(_checked(x, axis, "mean"), axis=axis, keepdims=keepdims)
+    x, axis = _not_empty("mean", *_checked("mean", x, axis))
+    return Mean.apply(x, axis=axis, keepdims=bool(keepdims))
 
 
 def max(x: Tensor | Array, axis: Axes = None, keepdims: bool = False) -> Tensor:
-    """The largest number over the axes given, over all of them by default; arguments as for `sum`.
+    """The largest number over the axes given, over all of them by default; parameters as for `sum`, at least one number.
 
     Cells that tie for the maximum share its gradient equally; in PyTorch this is `torch.amax`.
 
     >>> max(Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=1).data.tolist()
     [2.0, 4.0]
     """
-    return Max.apply(_checked(x, axis, "max"), axis=axis, keepdims=keepdims)
+    x, axis = _not_empty("max", *_checked("max", x, axis))
+    return Max.apply(x, axis=axis, keepdims=bool(keepdims))

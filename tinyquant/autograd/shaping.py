@@ -23,6 +23,9 @@ from tinyquant.autograd.tensor import Array, Op, Tensor
 __all__ = ["concat", "flatten", "getitem", "pad", "reshape", "transpose"]
 
 
+_SLICING = (int, np.integer, slice, type(None), type(Ellipsis))
+
+
 class Reshape(Op):
     """y = the numbers of x in another shape; dx = dy in the shape of x."""
 
@@ -76,7 +79,12 @@ class GetItem(Op):
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         dx = np.zeros(self.shape, dy.dtype)
-        np.add.at(dx, self.settings["index"], dy)
+        index = self.settings["index"]
+        if all(isinstance(part, _SLICING) for part in (index if isinstance(index, tuple) else (index,))):
+            dx[index] = dy
+        else:
+            # Only an array can name a cell twice; `dx[index] += dy` would count it once.
+            np.add.at(dx, index, dy)
         return (dx,)
 
 
@@ -97,8 +105,8 @@ class Concat(Op):
 def reshape(x: Tensor | Array, shape: int | Sequence[int]) -> Tensor:
     """The same numbers, in the same order, in another shape.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray, any shape
     shape : int or sequence of int
         One of the sizes may be -1: it is worked out.
@@ -142,8 +150,8 @@ def flatten(x: Tensor | Array) -> Tensor:
 def transpose(x: Tensor | Array, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in another order; reversed by default.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray, any shape
     axes : sequence of int, optional
         Each axis of x once: axis i of the result is axis `axes[i]` of x.
@@ -173,8 +181,8 @@ def transpose(x: Tensor | Array, axes: Sequence[int] | None = None) -> Tensor:
 def pad(x: Tensor | Array, widths: Sequence[tuple[int, int]]) -> Tensor:
     """Zeros around x.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     x : Tensor or ndarray, any shape
     widths : a pair (before, after) of ints >= 0 for each axis
 
@@ -216,8 +224,8 @@ def getitem(x: Tensor | Array, index: Any) -> Tensor:
 def concat(tensors: Sequence[Tensor | Array], axis: int = -1) -> Tensor:
     """The tensors end to end along `axis`; all other sizes must agree.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     tensors : sequence of at least one Tensor or ndarray, same shape but along `axis`
     axis : int
         -1 joins channels in NHWC.
@@ -251,7 +259,7 @@ def concat(tensors: Sequence[Tensor | Array], axis: int = -1) -> Tensor:
 
 
 def _plain_index(index: Any) -> Any:
-    """The index with lists made arrays and tensors refused, since a float cannot be an index."""
+    """The index, unless there is a tensor in it: a float cannot be an index."""
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, Tensor) for part in parts):
         raise TypeError("an index must be made of integers, slices, masks or None, got a Tensor. "

@@ -34,8 +34,8 @@ def straight_through(surrogate: Tensor, value: Array) -> Tensor:
 
     Forward: y = value, exactly. Backward: d(surrogate) = dy.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     surrogate : Tensor
         What the value was computed from by something without a useful derivative, rounding for one.
     value : ndarray, same shape as `surrogate`

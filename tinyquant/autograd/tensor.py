@@ -33,8 +33,8 @@ _creation = itertools.count()
 class Tensor:
     """An array of float32 or float64 numbers that can be differentiated.
 
-    Arguments
-    ---------
+    Parameters
+    ----------
     data : array_like
         float32 and float64 arrays are kept as they are (same memory, no copy); other real numbers, Python lists
         included, become float32.
@@ -140,8 +140,8 @@ class Tensor:
     def backward(self, grad: npt.ArrayLike | None = None) -> None:
         """Add dL/dx to `x.grad` of every leaf x that this tensor was computed from and that requires a gradient.
 
-        Arguments
-        ---------
+        Parameters
+        ----------
         grad : array_like, shape of this tensor, optional
             dL/d(this tensor). May be left out for a tensor of one number, where it is 1.
 
