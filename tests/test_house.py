@@ -45,6 +45,8 @@ DUPLICATES_ALLOWED: dict[str, str] = {
     "dequantize": "the map of numerics, and the operator DEQUANTIZE of a model file, which calls it",
     "tanh": "the operator in either lane, and the fixed-point function that the integer one calls",
     "logistic": "the operator, and the fixed-point function that it calls",
+    "sigmoid": "the operation of the float lane, and the story of the operator that analysis tells",
+    "register_writer": "each of the two kinds of model learns its own file formats",
 }
 """Name -> why two modules define it."""
 
@@ -136,6 +138,9 @@ def test_exceptions_name_functions_that_exist() -> None:
     for path, function in [*ROUNDING_ALLOWED, *NARROWING_ALLOWED]:
         assert path in FILES, path
         assert function in {scope for _, scope in rules.scoped_nodes(ast.parse(FILES[path]))}, f"{path}: no {function}"
+    files = {path: source for path, source in FILES.items() if room(path) not in DUPLICATES_ROOMS}
+    twice = {line.split(": ")[1].split()[0] for line in rules.duplicate_names(files)}
+    assert set(DUPLICATES_ALLOWED) <= twice, f"no longer defined twice: {set(DUPLICATES_ALLOWED) - twice}"
 
 
 def test_no_public_name_is_defined_twice() -> None:
