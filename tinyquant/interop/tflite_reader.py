@@ -10,7 +10,6 @@ With this module one can load a file (`load_tflite`), or only its structure (`tf
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,17 +76,19 @@ def load_tflite(source: str | os.PathLike[str] | bytes) -> IntegerModel:
     data, label = _content(source)
     try:
         return IntegerModel(tflite_graph(data))
-    except TFLiteError as error:
+    except ValueError as error:
         raise TFLiteError(f"{label}: {error}") from error
 
 
 def tflite_graph(data: bytes) -> Graph:
     """The network in the bytes of a .tflite file, checked; `load_tflite` without the model around it."""
-    file = TFLiteFile(data)
-    refuse_what_does_not_run(file)
-    graph = _Builder(file).build()
     try:
+        file = TFLiteFile(data)
+        refuse_what_does_not_run(file)
+        graph = _Builder(file).build()
         check_integer_graph(graph)
+    except TFLiteError:
+        raise
     except ValueError as error:
         raise TFLiteError(str(error)) from error
     return graph
@@ -108,13 +109,13 @@ def _content(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
 def refuse_what_does_not_run(file: TFLiteFile) -> None:
     """Raise one `TFLiteError` that names every operator and tensor of a file that tinyquant does not run."""
     wrong: dict[str, list[str]] = {}
-    types: set[str] = set()
+    made: set[str] = set()
     for op, operator in file.operators():
         tensors = [int(i) for i in operator.inputs if i != -1] + [int(i) for i in operator.outputs]
         place = file.label(int(operator.outputs[0])) if operator.outputs.size else "an operator without output"
-        types.update(file.type(i) for i in tensors)
+        made.update(file.type(int(i)) for i in operator.outputs)
         if op not in LAYOUTS:
-            reasons: Iterable[str] = [f"{op}, which tinyquant does not have"]
+            reasons = [f"{op}, which tinyquant does not have"]
         else:
             reasons = [f"{op} {reason}" for reason in _reasons(file, op, operator)]
         for reason in reasons:
@@ -125,7 +126,7 @@ def refuse_what_does_not_run(file: TFLiteFile) -> None:
     if wrong:
         lines = [f"{reason} (at {_listed(places)})" for reason, places in wrong.items()]
         listed = "; ".join(lines[:MOST_LISTED])
-        if "float32" in types and "int8" not in types and "uint8" not in types and "int16" not in types:
+        if "float32" in made and made.isdisjoint(("int8", "uint8", "int16")):
             raise TFLiteError(
                 f"the model must be quantized to int8, got a float32 model: {listed}. Quantize it with the TensorFlow "
                 "Lite converter (full integer quantization), or build and quantize it in tinyquant."
@@ -136,29 +137,30 @@ def refuse_what_does_not_run(file: TFLiteFile) -> None:
         )
 
 
-def _reasons(file: TFLiteFile, op: str, operator: OperatorTable) -> Iterable[str]:
-    """Why an operator of ours cannot be run on these tensors."""
-    roles = _roles(op, operator)
+def _reasons(file: TFLiteFile, op: str, operator: OperatorTable) -> list[str]:
+    """Why an operator of ours cannot be run on these tensors; nothing when it can."""
     if len(operator.outputs) != 1:
-        yield f"with {len(operator.outputs)} outputs"
+        return [f"with {len(operator.outputs)} outputs"]
+    roles = _roles(op, operator)
+    if ("x", -1) in roles:
+        return ["without one of its inputs"]
+    entering = {file.type(index) for role, index in roles if role == "x"} - {"int8"}
+    if op == "QUANTIZE":
+        entering -= {"float32"}
+    if entering:
+        return [f"on {' and '.join(sorted(entering))}"]
+    leaving = file.type(int(operator.outputs[0]))
+    if leaving != ("float32" if op == "DEQUANTIZE" else "int8"):
+        return [f"to {leaving}"]
+    reasons = []
     for role, index in roles:
-        if role == "x" and index == -1:
-            yield "without one of its inputs"
-        if index == -1:
+        if role == "x" or index == -1:
             continue
-        kind = file.type(index)
-        if role == "x" and kind != "int8" and not (op == "QUANTIZE" and kind == "float32"):
-            yield f"on {kind}"
-        elif role != "x":
-            wanted = {"weight": "int8", "bias": "int32", "value": "int8"}.get(role, "int32")
-            if kind != wanted:
-                yield f"with a {kind} {role}"
-            if not file.is_constant(index):
-                yield f"with a {role} that is computed, not stored"
-    for index in operator.outputs[:1]:
-        kind = file.type(int(index))
-        if kind != ("float32" if op == "DEQUANTIZE" else "int8"):
-            yield f"to {kind}"
+        if file.type(index) != ("int8" if role in ("weight", "value") else "int32"):
+            reasons.append(f"with {role} of type {file.type(index)}")
+        if not file.is_constant(index):
+            reasons.append(f"with {role} computed, not stored")
+    return reasons
 
 
 def _roles(op: str, operator: OperatorTable) -> list[tuple[str, int]]:
@@ -169,7 +171,8 @@ def _roles(op: str, operator: OperatorTable) -> list[tuple[str, int]]:
         return [("x", index) for index in given]
     fewest = sum(not role.endswith("?") for role in roles)
     if not fewest <= len(given) <= len(roles):
-        raise TFLiteError(f"{op} must have {fewest} to {len(roles)} inputs, got {len(given)}. The file is damaged.")
+        counts = " or ".join(str(count) for count in range(fewest, len(roles) + 1))
+        raise TFLiteError(f"{op} must have {counts} inputs, got {len(given)}. The file is damaged.")
     given += [-1] * (len(roles) - len(given))
     for role, index in zip(roles, given, strict=True):
         if index == -1 and role[-1] != "?" and role != "x":
@@ -207,10 +210,7 @@ class _Builder:
             except ValueError as error:
                 raise TFLiteError(f"{op} {self.file.label(int(operator.outputs[0]))}: {error}") from error
         outputs = tuple(self.value(int(index)) for index in self.file.graph.outputs)
-        try:
-            return Graph(tuple(inputs), tuple(self.nodes), outputs)
-        except ValueError as error:
-            raise TFLiteError(str(error)) from error
+        return Graph(tuple(inputs), tuple(self.nodes), outputs)
 
     def name(self, index: int) -> str:
         """A name of its own for a tensor: the file's, or the file's and #2, #3, ..."""

@@ -37,7 +37,7 @@ from tinyquant.numerics.qparams import QParams
 if TYPE_CHECKING:
     from tinyquant.integer.model import IntegerModel
 
-__all__ = ["graph_to_tflite", "save_tflite", "tflite_bytes"]
+__all__ = ["graph_to_tflite", "model_table", "save_tflite", "tflite_bytes"]
 
 MOST_BYTES = 2**31 - 2**20
 """Of all constants: a FlatBuffer ends at 2 GB, and the tables want some of it."""
@@ -80,9 +80,14 @@ def tflite_bytes(model: IntegerModel) -> bytes:
 
 def graph_to_tflite(graph: Graph) -> bytes:
     """The .tflite file of an integer graph; `tflite_bytes` without the model around it."""
+    return encode(model_table(graph), IDENTIFIER)
+
+
+def model_table(graph: Graph) -> ModelTable:
+    """The tables of the file, before they become bytes."""
     try:
         check_integer_graph(graph)
-        return encode(_Writer(graph).model(), IDENTIFIER)
+        return _Writer(graph).model()
     except TFLiteError:
         raise
     except ValueError as error:
