@@ -96,7 +96,7 @@ class Module:
     def __call__(self, *inputs: Tensor | np.ndarray) -> Tensor:
         """Run `forward`, and tell the active recorder where it began and ended."""
         recorder = active_recorder()
-        if not isinstance(recorder, ModuleRecorder):
+        if recorder is None or not isinstance(recorder, ModuleRecorder):
             return self.forward(*inputs)
         recorder.enter(self)
         try:
