@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinyquant.graph import Graph, Value
+from tinyquant.graph import Graph, Node, Value
 from tinyquant.integer.model_inputs import Arrays, by_name, checked
 from tinyquant.integer.reference import Schedule
 from tinyquant.integer.registry import (
@@ -167,7 +167,7 @@ class IntegerModel:
             node = self.graph.node(name)
         except KeyError as error:
             raise ValueError(f"name must be a node of the graph, got {name!r}: {error.args[0]}") from error
-        self._check_dialect(dialect, strict, (node.op,))
+        self._check_dialect(dialect, strict, [node])
         values = [self.graph.value(source) for source in node.inputs]
         return build_step(node, values, dialect)(checked(codes, values, self._batched, self.graph.batch))
 
@@ -231,11 +231,11 @@ class IntegerModel:
                 return runner
         raise ValueError(f"engine {engine!r} must be able to run dialect {dialect!r}, got a refusal. Use engine=\"auto\".")
 
-    def _check_dialect(self, dialect: str, strict: bool, operators: Sequence[str] | None = None) -> None:
+    def _check_dialect(self, dialect: str, strict: bool, nodes: Sequence[Node] | None = None) -> None:
         """Known, and exact here or said so."""
         if dialect not in known_dialects():
             raise ValueError(f"dialect must be one of {', '.join(known_dialects())}, got {dialect!r}.")
-        inexact = [op for op in inexact_operators(self.graph, dialect) if operators is None or op in operators]
+        inexact = inexact_operators(self.graph, dialect, nodes)
         if inexact:
             message = f"dialect {dialect!r} is not reproduced byte for byte in {', '.join(inexact)}"
             if strict:

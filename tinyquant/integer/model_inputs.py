@@ -22,6 +22,8 @@ Arrays: TypeAlias = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.A
 def by_name(given: Arrays, values: Sequence[Value]) -> list[npt.ArrayLike]:
     """One entry a value, in order, from an array (for one value), a list in order, or a dict by name.
 
+    A list with arrays in it is a list of inputs; nested lists of numbers are one array.
+
     >>> by_name({"b": 2, "a": 1}, [Value("a", (), np.dtype(np.int8)), Value("b", (), np.dtype(np.int8))])
     [1, 2]
     """
@@ -31,18 +33,14 @@ def by_name(given: Arrays, values: Sequence[Value]) -> list[npt.ArrayLike]:
         if set(given) != set(names):
             raise ValueError(f"the inputs must be named {listing}, got {', '.join(map(str, given)) or 'none'}.")
         return [given[name] for name in names]
-    if len(names) == 1 and not _lists_one_array(given):
+    listed = isinstance(given, (list, tuple)) and any(isinstance(array, np.ndarray) for array in given)
+    if len(names) == 1 and not listed:
         return [given]  # type: ignore[list-item]
     if not isinstance(given, (list, tuple)):
         raise ValueError(f"there must be {len(names)} inputs ({listing}), got one. Pass a list in that order, or a dict by name.")
     if len(given) != len(names):
         raise ValueError(f"there must be {len(names)} inputs ({listing}), got {len(given)}.")
     return list(given)
-
-
-def _lists_one_array(given: object) -> bool:
-    """Is this [array], not nested lists of numbers?"""
-    return isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], np.ndarray)
 
 
 def checked(given: Arrays, values: Sequence[Value], batched: Collection[str], batch: int) -> list[np.ndarray]:

@@ -81,7 +81,7 @@ def prepare(node: Node, inputs: Sequence[Value]) -> Arguments:
         check_node(node, inputs)
         return _PREPARE[node.op](node, inputs)
     except ValueError as error:
-        raise ValueError(f"{error} (node {node.name!r}, {node.op}).") from error
+        raise ValueError(f"{str(error).rstrip('.')} (node {node.name!r}, {node.op}).") from error
 
 
 def activation_range(name: str, qparams: QParams) -> tuple[int, int]:

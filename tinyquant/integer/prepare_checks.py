@@ -97,13 +97,16 @@ def check_node(node: Node, inputs: Sequence[Value]) -> None:
             raise ValueError(f"the output must be float32 without qparams, got {node.dtype}")
     else:
         _must_be_codes("the output", node.dtype, node.qparams)
+    unknown = sorted(set(node.params) - {"weight", "bias", "value"})
+    if unknown:
+        raise ValueError(f"the parameters must be weight, bias or value, got {unknown}; fold batch norms before converting")
+    constant = node.params.get("value")
+    if constant is not None and constant.dtype != np.int8:
+        raise ValueError(f"value must be int8 codes, got {constant.dtype}")
     axis = OPS[node.op].weight_axis
     if axis is not None:
         _check_parameters(node, axis)
-    try:
-        shape = output_shape(node, [value.shape for value in inputs])
-    except ValueError as error:
-        raise ValueError(f"{error}".rstrip(".")) from error
+    shape = output_shape(node, [value.shape for value in inputs])
     if shape != node.shape:
         raise ValueError(f"the declared shape must be the one the operator makes, {shape}, got {node.shape}")
     _check_rule(node, inputs)

@@ -21,7 +21,7 @@ A dialect that rounds differently in one operator is a few lines::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,7 @@ class Step:
 
 Runner = Callable[[Sequence[np.ndarray]], np.ndarray]
 BuildStep = Callable[[Node, Sequence[Value]], Runner]
+IsInexact = Callable[[Node, Sequence[Value]], bool]
 RunGraph = Callable[[list[np.ndarray]], list[np.ndarray]]
 BuildEngine = Callable[[Graph, str], "RunGraph | None"]
 Writer = Callable[["IntegerModel", Any], None]
@@ -82,10 +83,17 @@ Writer = Callable[["IntegerModel", Any], None]
 
 def _tflm(node: Node, inputs: Sequence[Value]) -> Step:
     """The kernels of this room, as they are."""
-    return Step(KERNELS[node.op], prepare(node, inputs))
+    arguments = prepare(node, inputs)
+    return Step(KERNELS[node.op], arguments)
+
+
+def _always(node: Node, inputs: Sequence[Value]) -> bool:
+    """Every node of an operator that `OPS` calls inexact."""
+    return True
 
 
 _DIALECTS: dict[str, BuildStep] = {"tflm": _tflm}
+_INEXACT: dict[str, IsInexact] = {}
 _ENGINES: dict[str, tuple[int, BuildEngine]] = {}
 _WRITERS: dict[str, Writer] = {}
 
@@ -123,17 +131,20 @@ def build_step(node: Node, inputs: Sequence[Value], dialect: str = "tflm") -> Ru
     return _DIALECTS[dialect](node, inputs)
 
 
-def inexact_operators(graph: Graph, dialect: str) -> tuple[str, ...]:
-    """The operators of the graph that the dialect does not reproduce byte for byte, each once."""
-    return tuple(dict.fromkeys(node.op for node in graph if dialect in OPS[node.op].inexact))
+def inexact_operators(graph: Graph, dialect: str, nodes: Iterable[Node] | None = None) -> tuple[str, ...]:
+    """The operators of the graph (or of some nodes of it) that the dialect does not reproduce byte for byte, each once."""
+    suspects = [node for node in (graph if nodes is None else nodes) if dialect in OPS[node.op].inexact]
+    is_inexact = _INEXACT.get(dialect, _always)
+    return tuple(dict.fromkeys(n.op for n in suspects if is_inexact(n, [graph.value(name) for name in n.inputs])))
 
 
-def register_dialect(name: str, build: BuildStep) -> None:
+def register_dialect(name: str, build: BuildStep, *, inexact: IsInexact = _always) -> None:
     """Teach `dialect=name`: build(node, inputs) -> a callable of the input arrays, best a `Step`.
 
-    Which operators it only approximates is told by `OPS[op].inexact`.
+    Which operators it may only approximate is told by `OPS[op].inexact`; at which nodes of them, by inexact(node, inputs).
     """
     _DIALECTS[name] = build
+    _INEXACT[name] = inexact
 
 
 def register_engine(name: str, build: BuildEngine, *, speed: int) -> None:
