@@ -87,13 +87,13 @@ class Module:
         module.__dict__["_buffers"] = set()
         return module
 
-    def forward(self, *inputs: Any, **settings: Any) -> Tensor:
-        """Compute the output; every module defines its own, with the inputs it takes."""
+    def forward(self, *inputs: Any, **settings: Any) -> Any:
+        """Compute the output, a Tensor or a tuple of them; every module defines its own, with the inputs it takes."""
         raise TypeError(
             f"{type(self).__name__} must define forward(self, x), got a module without one. Write what it computes."
         )
 
-    def __call__(self, *inputs: Tensor | np.ndarray) -> Tensor:
+    def __call__(self, *inputs: Tensor | np.ndarray) -> Any:
         """Run `forward`, and tell the active recorder where it began and ended."""
         recorder = active_recorder()
         if recorder is None or not isinstance(recorder, ModuleRecorder):
@@ -257,7 +257,7 @@ class Layer(Module):
     A mistake inside (a shape that does not fit) is reported with the layer in front.
     """
 
-    def __call__(self, *inputs: Tensor | np.ndarray) -> Tensor:
+    def __call__(self, *inputs: Tensor | np.ndarray) -> Any:
         """Run `forward`; an error says which layer it happened in."""
         try:
             return super().__call__(*inputs)

@@ -9,6 +9,7 @@ another network is refused with a message and leaves the module as it was.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -122,7 +123,10 @@ def _read(path: Path) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be a saved state, got no such file. Check the path.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("one array without names")
+        with loaded as archive:
             arrays = {key: archive[key] for key in archive.files}
         header = json.loads(str(arrays.pop(_HEADER)[()]))
     except _BROKEN as error:
