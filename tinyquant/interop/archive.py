@@ -92,6 +92,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise ArchiveError(f"{name!r} must hold a model of kind {known}, got kind {kind!r}. Import tinyquant as a whole.")
     try:
         return _LOADERS[kind](header, arrays)
+    except ArchiveError as error:
+        raise ArchiveError(f"{name!r}: {error}") from error
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ArchiveError(f"{name!r} must hold a sound {kind} model, got one that is not: {what}") from error
