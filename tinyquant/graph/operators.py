@@ -116,7 +116,7 @@ class Operator:
     macs : str
         How multiply-accumulates are counted: "window" (output cells x weights per output), "depthwise", "scatter", or "none".
     inexact : tuple of str
-        Dialects whose real runtime this package does not reproduce byte for byte here.
+        Dialects whose real runtime is not reproduced byte for byte at every node of this kind; the dialect says at which.
     batchable : bool
         Whether an engine may run many rows at once (rows permitting; see `Graph.rows_are_independent`).
     integer : bool
@@ -145,7 +145,6 @@ OPS: Mapping[str, Operator] = MappingProxyType(
             params=_NORMED_LAYER,
             weight_axis=0,
             macs="window",
-            inexact=("litert_opt",),
         ),
         "DEPTHWISE_CONV_2D": Operator(
             "a window sum, each channel on its own",
@@ -153,7 +152,6 @@ OPS: Mapping[str, Operator] = MappingProxyType(
             params=_NORMED_LAYER,
             weight_axis=3,
             macs="depthwise",
-            inexact=("litert_opt",),
         ),
         "TRANSPOSE_CONV": Operator(
             "a convolution run backwards: each cell spreads over a window",
@@ -161,7 +159,6 @@ OPS: Mapping[str, Operator] = MappingProxyType(
             params=_LAYER,
             weight_axis=0,
             macs="scatter",
-            inexact=("xnnpack",),
         ),
         "FULLY_CONNECTED": Operator(
             "matrix times vector",
@@ -176,14 +173,14 @@ OPS: Mapping[str, Operator] = MappingProxyType(
             params=("gamma", "beta", "mean", "variance"),
             integer=False,
         ),
-        "ADD": Operator("sum of two, broadcast", (2, 2), _FUSED),
+        "ADD": Operator("sum of two, broadcast", (2, 2), _FUSED, inexact=("litert_opt", "xnnpack")),
         "SUB": Operator("difference of two, broadcast", (2, 2), _FUSED),
-        "MUL": Operator("product of two, broadcast", (2, 2), _FUSED),
+        "MUL": Operator("product of two, broadcast", (2, 2), _FUSED, inexact=("litert_opt", "xnnpack")),
         "CONCATENATION": Operator("joined along an axis", (1, 1024), {"axis": (_int, -1), **_FUSED}, qparams="same"),
         "AVERAGE_POOL_2D": Operator("mean of the window cells inside the image", attrs=_POOL, qparams="same"),
         "MAX_POOL_2D": Operator("largest of the window cells inside the image", attrs=_POOL, qparams="same"),
-        "MEAN": Operator("mean over axes", attrs=_REDUCE, inexact=("litert_opt", "xnnpack")),
-        "SUM": Operator("sum over axes", attrs=_REDUCE, inexact=("litert_opt", "xnnpack")),
+        "MEAN": Operator("mean over axes", attrs=_REDUCE),
+        "SUM": Operator("sum over axes", attrs=_REDUCE),
         "PAD": Operator("cells of real 0 around", attrs={"paddings": (_pairs, _REQUIRED)}, qparams="same"),
         "PADV2": Operator(
             "cells of a given code around", attrs={"paddings": (_pairs, _REQUIRED), "value": (_int, _REQUIRED)}, qparams="same"
@@ -193,7 +190,7 @@ OPS: Mapping[str, Operator] = MappingProxyType(
         "RELU": Operator("max(x, 0)"),
         "RELU6": Operator("min(max(x, 0), 6)", qparams="same"),
         "RELU_N1_TO_1": Operator("min(max(x, -1), 1)"),
-        "LEAKY_RELU": Operator("x, or alpha * x below 0", attrs={"alpha": (_real, 0.01)}, inexact=("xnnpack",)),
+        "LEAKY_RELU": Operator("x, or alpha * x below 0", attrs={"alpha": (_real, 0.01)}),
         "LOGISTIC": Operator("1 / (1 + exp(-x))", qparams="fixed", fixed=(1 / 256, -128)),
         "TANH": Operator("tanh(x)", qparams="fixed", fixed=(1 / 128, 0)),
         "SOFTMAX": Operator(
@@ -201,9 +198,8 @@ OPS: Mapping[str, Operator] = MappingProxyType(
             attrs={"beta": (_real, 1.0)},
             qparams="fixed",
             fixed=(1 / 256, -128),
-            inexact=("litert_opt", "xnnpack"),
         ),
-        "QUANTIZE": Operator("real -> code, or codes of one scale -> codes of another", inexact=("litert_opt",)),
+        "QUANTIZE": Operator("real -> code, or codes of one scale -> codes of another"),
         "DEQUANTIZE": Operator("code -> real"),
     }
 )
