@@ -13,7 +13,9 @@ X = np.random.default_rng(0).normal(size=(100, 6, 6, 2)).astype(np.float32)
 
 
 def network():
-    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(3, 4)).reset_parameters(1)
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(3, 4)
+    ).reset_parameters(1)
 
 
 def test_every_value_is_watched_and_its_range_is_that_of_all_rows():

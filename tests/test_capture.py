@@ -124,7 +124,9 @@ def test_the_graph_computes_what_the_module_computes():
         model.train()(Tensor(IMAGE))
     model.eval()
     graph = capture(model, IMAGE)
-    np.testing.assert_allclose(run_graph(graph, IMAGE)[graph.outputs[0]], model(Tensor(IMAGE)).data, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        run_graph(graph, IMAGE)[graph.outputs[0]], model(Tensor(IMAGE)).data, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_several_outputs_are_all_named():
@@ -145,7 +147,8 @@ def test_a_branch_that_reads_the_array_behind_the_tensor_is_found_by_the_second_
 
 
 @pytest.mark.parametrize(
-    ("function", "name"), [(lambda m, x: x.exp(), "exp"), (lambda m, x: x**2.0, "power"), (lambda m, x: x[:, :1], "getitem")]
+    ("function", "name"),
+    [(lambda m, x: x.exp(), "exp"), (lambda m, x: x**2.0, "power"), (lambda m, x: x[:, :1], "getitem")],
 )
 def test_an_operation_without_an_integer_counterpart_is_refused_by_name(function, name):
     with pytest.raises(ValueError, match=f"integer counterpart, got '{name}'"):

@@ -58,7 +58,7 @@ def test_the_gradient_is_one_where_the_rounded_code_lies_in_range_ends_included_
 
 
 def test_the_mask_is_on_the_rounded_code_so_half_a_step_beyond_the_end_still_passes():
-    """For codes [-2, 2] of step 1: 2.49 rounds to 2 and passes, 2.5 rounds to 3 and is stopped (pytorch/ao#4806: the ends pass)."""
+    """For codes [-2, 2] of step 1: 2.49 rounds to 2 and passes, 2.5 to 3 and is stopped (pytorch/ao#4806: the ends pass)."""
     x = Tensor(np.array([-2.5, -2.49, -2.0, 2.0, 2.49, 2.5], np.float32), requires_grad=True)
     fake_quantize(x, QParams(1.0, 0, -2, 2)).sum().backward()
     assert x.grad.tolist() == [0, 1, 1, 1, 1, 0]

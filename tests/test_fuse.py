@@ -83,7 +83,9 @@ def test_a_batch_norm_that_nothing_can_do_the_work_of_is_refused():
 
 
 def test_one_convolution_under_two_batch_norms_is_refused():
-    model = Forward(lambda m, x: m.a(m.conv(x)) + m.b(m.conv(x)), conv=nn.Conv2d(2, 3, 1), a=nn.BatchNorm2d(3), b=nn.BatchNorm2d(3))
+    model = Forward(
+        lambda m, x: m.a(m.conv(x)) + m.b(m.conv(x)), conv=nn.Conv2d(2, 3, 1), a=nn.BatchNorm2d(3), b=nn.BatchNorm2d(3)
+    )
     with pytest.raises(ValueError, match="must go with one batch norm, got different ones at 'conv' and 'conv#2'"):
         fused(model)
 
@@ -129,7 +131,9 @@ def groups_of(model, example=X):
 
 
 def test_operators_that_only_move_codes_share_their_inputs_quantizer():
-    of = groups_of(nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(3, 2))).of
+    of = groups_of(
+        nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(3, 2))
+    ).of
     assert of == {"input": "input", "0": "0", "1": "0", "2": "0", "3": "0", "4": "4"}
 
 
@@ -153,7 +157,10 @@ def test_where_a_fixed_quantizer_meets_a_shared_one_a_requantize_node_stands():
         ("concat", "CONCATENATION"),
     ]
     assert groups.graph.node("concat").inputs == ("sigmoid.requantize", "input")
-    assert groups.of["sigmoid"] == "sigmoid" and groups.of["concat"] == groups.of["input"] == groups.of["sigmoid.requantize"]
+    assert (
+        groups.of["sigmoid"] == "sigmoid"
+        and groups.of["concat"] == groups.of["input"] == groups.of["sigmoid.requantize"]
+    )
 
 
 def test_the_fused_graph_of_plain_layers_computes_the_same():

@@ -91,9 +91,9 @@ def test_exact_mode_differs_in_no_code_anywhere_on_the_whole_test_set(name, bn):
         fake, integer = fq.trace_codes(xt), m.trace(quantize(xt, m.inputs[0].qparams))
     finally:
         fq.exact = False
-    assert {key: int((fake[key].reshape(integer[key].shape) != integer[key]).sum()) for key in integer if key != "input"} == {
-        node.name: 0 for node in m.graph
-    }
+    assert {
+        key: int((fake[key].reshape(integer[key].shape) != integer[key]).sum()) for key in integer if key != "input"
+    } == {node.name: 0 for node in m.graph}
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -135,7 +135,9 @@ def test_one_weight_used_twice_is_one_parameter_with_one_set_of_codes():
     assert len(fq.parameters()) == 2
     graph = convert(fq).graph
     a, b = graph.node("conv"), graph.node("conv#2")
-    assert a.param_qparams["weight"] == b.param_qparams["weight"] and np.array_equal(a.params["weight"], b.params["weight"])
+    assert a.param_qparams["weight"] == b.param_qparams["weight"] and np.array_equal(
+        a.params["weight"], b.params["weight"]
+    )
     # The inputs' scales differ, and with them the grids of the bias.
     assert a.param_qparams["bias"] != b.param_qparams["bias"]
 
@@ -213,7 +215,10 @@ def test_a_calibration_of_other_weights_or_another_network_is_refused():
 
 
 def test_unknown_strategies_are_refused_by_name():
-    for options, message in (({"bn": "folded"}, "bn must be one of 'fold', 'freeze'"), ({"ranges": "hot"}, "ranges must be one of")):
+    for options, message in (
+        ({"bn": "folded"}, "bn must be one of 'fold', 'freeze'"),
+        ({"ranges": "hot"}, "ranges must be one of"),
+    ):
         with pytest.raises(ValueError, match=message):
             quantized(**options)
 

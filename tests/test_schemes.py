@@ -19,7 +19,11 @@ def test_replace_and_annotate_leave_the_scheme_as_it_was():
 
 def test_the_last_matching_annotation_wins_field_by_field():
     scheme = TFLITE_INT8.annotate("a*", weight_bits=4, exclude=True).annotate("ab", exclude=False)
-    assert (scheme.for_node("ab").weight_bits, scheme.for_node("ab").exclude, scheme.for_node("ac").exclude) == (4, False, True)
+    assert (scheme.for_node("ab").weight_bits, scheme.for_node("ab").exclude, scheme.for_node("ac").exclude) == (
+        4,
+        False,
+        True,
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from tinyquant.quantization.statistics import Statistics
 BATCH = hnp.arrays(
     np.float32,
     st.integers(1, 20),
-    elements=st.one_of(st.floats(-(2.0**100), 2.0**100, width=32), st.floats(-4, 4, width=32), st.integers(-8, 8).map(np.float32)),
+    elements=st.one_of(
+        st.floats(-(2.0**100), 2.0**100, width=32), st.floats(-4, 4, width=32), st.integers(-8, 8).map(np.float32)
+    ),
 )
 
 

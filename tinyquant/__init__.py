@@ -3,7 +3,7 @@
 The way of the data, each arrow one function::
 
     nn.Module --capture--> Graph --calibrate--> Calibration --quantize_model--> FakeQuantModel
-        FakeQuantModel --fit--> FakeQuantModel --convert--> IntegerModel --run / trace / save--> a real .tflite --load--> IntegerModel
+        FakeQuantModel --fit--> FakeQuantModel --convert--> IntegerModel --run, trace, save--> .tflite --load--> IntegerModel
 
 Where to read on: `numerics` (what a scale is, and rounding), `graph` (the table of operators), `autograd` and `nn` (the
 float lane), `integer` (the kernels a microcontroller runs), `quantization` (the bridge), `analysis` and `plot` (seeing it).

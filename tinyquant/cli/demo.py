@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from tinyquant import data, models
-from tinyquant.autograd import Tensor, no_grad
 from tinyquant.analysis.accuracy import changes, wilson_interval
+from tinyquant.autograd import Tensor, no_grad
 from tinyquant.integer.model import IntegerModel
 from tinyquant.nn import Module, save_state
 from tinyquant.numerics.affine import quantize
@@ -48,7 +48,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("tinyquant-demo"), help="folder for the figure and the models")
     parser.add_argument("--seed", type=int, default=0, help="of the weights, the batches and the augmentation")
-    parser.add_argument("--split", type=int, default=0, choices=range(10), metavar="0..9", help="which packaged split of the digits")
+    parser.add_argument(
+        "--split", type=int, default=0, choices=range(10), metavar="0..9", help="which packaged split of the digits"
+    )
     parser.set_defaults(run=run)
 
 
@@ -117,11 +119,13 @@ def _integer_row(name: str, fq: FakeQuantModel, xt: np.ndarray, path: Path) -> _
     meaning = m.inputs[0].qparams
     assert meaning is not None
     codes = quantize(xt, meaning)
-    logits, ms = _timed(lambda: m.run(codes, engine="auto"), len(xt))
+    logits, ms = _timed(lambda: np.asarray(m.run(codes, engine="auto")), len(xt))
     mine, theirs = fq.trace_codes(xt), m.trace(codes)
     pairs = [(mine[node.name], theirs[node.name]) for node in m.graph]
     differ = sum(int((a.reshape(b.shape) != b).sum()) for a, b in pairs)
-    return _Row(name, logits.argmax(axis=1), _packed_bytes(m), path.stat().st_size, differ, sum(b.size for _, b in pairs), ms)
+    return _Row(
+        name, logits.argmax(axis=1), _packed_bytes(m), path.stat().st_size, differ, sum(b.size for _, b in pairs), ms
+    )
 
 
 def _forward(model: Module, x: np.ndarray) -> np.ndarray:
@@ -164,7 +168,8 @@ def _table(rows: list[_Row], labels: np.ndarray) -> str:
     """The table, as text."""
     images = len(labels)
     lines = [
-        f"{'network':<12}{'accuracy':>9}  {'95 % interval':<14}{'drop':>7}{'changed':>10}{'weights':>10}{'file':>9}{'codes that differ':>22}{'numpy':>8}",
+        f"{'network':<12}{'accuracy':>9}  {'95 % interval':<14}{'drop':>7}{'changed':>10}"
+        f"{'weights':>10}{'file':>9}{'codes that differ':>22}{'numpy':>8}",
         f"{'':<12}{'%':>9}  {'%':<14}{'points':>7}{'- / +':>10}{'bytes':>10}{'bytes':>9}{'':>22}{'ms *':>8}",
     ]
     base = rows[0]
@@ -207,8 +212,8 @@ def _reading(rows: list[_Row], labels: np.ndarray, folder: Path, figure: Path) -
         (
             f"It shows:      with 8-bit weights PTQ and QAT change {sides[1]} and {sides[2]} of {len(labels)} answers; {eight}.",
             f"               With 3-bit weights PTQ changes {sides[-2]}, QAT {sides[-1]}; QAT has {gain:+d} right on PTQ.",
-            "It does not:   one network, one seed, small images. On ImageNet 8 bits cost MobileNet v1 1.46 points (71.03 to 69.57).",
-            "               QAT trained for more epochs than float32 did; the fair control is float32 with the same extra epochs.",
+            "It does not:   one network, one seed, small images. On ImageNet 8 bits cost MobileNet v1 1.46 points.",
+            "               QAT trained longer than float32 did; the fair control is float32 with the same extra epochs.",
             f"Figure:        {figure}",
             f"Models:        {folder / 'digits_*.npz'}  (tinyquant inspect shows one)",
         )

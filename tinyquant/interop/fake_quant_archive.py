@@ -34,7 +34,10 @@ def save_fake_quant(model: FakeQuantModel, path: str | os.PathLike[str]) -> None
             if owner != [node.name, key]:
                 shared.append([[node.name, key], owner])
     write_archive(
-        path, "fake_quant", {**header, "scheme": dataclasses.asdict(model.scheme), "exact": model.exact, "shared": shared}, arrays
+        path,
+        "fake_quant",
+        {**header, "scheme": dataclasses.asdict(model.scheme), "exact": model.exact, "shared": shared},
+        arrays,
     )
 
 
@@ -47,7 +50,9 @@ def load_fake_quant(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fa
     nodes = tuple(node.replace(params=params[node.name], qparams=None, param_qparams={}) for node in graph)
     qparams = {name: graph.value(name).qparams for name in (*(value.name for value in graph.inputs), *params)}
     fields = dict(header["scheme"])
-    fields["overrides"] = tuple((pattern, tuple((key, value) for key, value in changes)) for pattern, changes in fields["overrides"])
+    fields["overrides"] = tuple(
+        (pattern, tuple((key, value) for key, value in changes)) for pattern, changes in fields["overrides"]
+    )
     inputs = tuple(dataclasses.replace(value, qparams=None) for value in graph.inputs)
     model = FakeQuantModel(Graph(inputs, nodes, graph.outputs), Scheme(**fields), qparams)
     model.exact = bool(header["exact"])

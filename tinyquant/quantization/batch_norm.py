@@ -19,7 +19,9 @@ from tinyquant.autograd import Tensor
 __all__ = ["fold_batch_norm"]
 
 
-def fold_batch_norm(weight: Tensor, bias: Tensor | None, norm: Mapping[str, Tensor], axis: int) -> tuple[Tensor, Tensor]:
+def fold_batch_norm(
+    weight: Tensor, bias: Tensor | None, norm: Mapping[str, Tensor], axis: int
+) -> tuple[Tensor, Tensor]:
     """Weight and bias of one layer that does the work of a layer and the batch norm after it.
 
     With s = gamma / sqrt(variance + eps)::
@@ -41,7 +43,8 @@ def fold_batch_norm(weight: Tensor, bias: Tensor | None, norm: Mapping[str, Tens
 
     Examples
     --------
-    >>> norm = {"gamma": Tensor([2.0]), "beta": Tensor([1.0]), "mean": Tensor([3.0]), "variance": Tensor([4.0]), "eps": Tensor(0.0)}
+    >>> numbers = {"gamma": 2.0, "beta": 1.0, "mean": 3.0, "variance": 4.0, "eps": 0.0}
+    >>> norm = {key: Tensor([value]) for key, value in numbers.items()}
     >>> w, b = fold_batch_norm(Tensor([[5.0]]), Tensor([4.0]), norm, axis=0)
     >>> w.data.tolist(), b.data.tolist()
     ([[5.0]], [2.0])

@@ -104,7 +104,9 @@ def calibrate(model: Module, data: np.ndarray | Iterable[Any], *, momentum: floa
         _refuse_bad_batch(batch, index, graph)
         if graph is None:
             graph = capture(model, batch)
-            statistics = {name: Statistics(momentum=momentum) for name in ("input", *(node.name for node in graph.nodes))}
+            statistics = {
+                name: Statistics(momentum=momentum) for name in ("input", *(node.name for node in graph.nodes))
+            }
         for name, values in run_graph(graph, batch).items():
             if not np.isfinite(values).all():
                 raise ValueError(
@@ -134,10 +136,16 @@ def _batches(data: np.ndarray | Iterable[Any]) -> Iterator[np.ndarray]:
 def _refuse_bad_batch(batch: np.ndarray, index: int, graph: Graph | None) -> None:
     """A batch must be finite floats of the shape the first one had."""
     if batch.dtype.kind != "f":
-        raise TypeError(f"data must be float arrays, got dtype {batch.dtype} in batch {index}. Scale them first (x / 255).")
+        raise TypeError(
+            f"data must be float arrays, got dtype {batch.dtype} in batch {index}. Scale them first (x / 255)."
+        )
     if not np.isfinite(batch).all():
         name = "NaN" if np.isnan(batch).any() else "infinity"
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(batch))[0])
-        raise ValueError(f"calibration data must be finite, got {name} in batch {index} at index {where}. Drop or repair that row.")
+        raise ValueError(
+            f"calibration data must be finite, got {name} in batch {index} at index {where}. Drop or repair that row."
+        )
     if graph is not None and batch.shape[1:] != graph.inputs[0].shape[1:]:
-        raise ValueError(f"every batch must have rows of shape {graph.inputs[0].shape[1:]}, got {batch.shape[1:]} in batch {index}.")
+        raise ValueError(
+            f"every batch must have rows of shape {graph.inputs[0].shape[1:]}, got {batch.shape[1:]} in batch {index}."
+        )

@@ -78,14 +78,18 @@ def capture(model: Module, example: np.ndarray) -> Graph:
 def require_module(model: object) -> None:
     """Refuse what is not a float Module, saying which call comes first."""
     if not isinstance(model, Module):
-        raise TypeError(f"model must be a tinyquant.nn.Module, got {type(model).__name__}. Pass the float model, before quantize_model.")
+        raise TypeError(
+            f"model must be a tinyquant.nn.Module, got {type(model).__name__}. Pass the float model, before quantize_model."
+        )
 
 
 def _one_row(example: np.ndarray) -> np.ndarray:
     """The first row of an example, as float32, refused unless it is a batch of finite reals."""
     array = np.asarray(example)
     if array.dtype.kind != "f":
-        raise TypeError(f"example must be a float array, got dtype {array.dtype}. Scale the data to floats first (x / 255).")
+        raise TypeError(
+            f"example must be a float array, got dtype {array.dtype}. Scale the data to floats first (x / 255)."
+        )
     if array.ndim < 2 or array.shape[0] < 1:
         raise ValueError(f"example must have a batch axis and at least one row, got shape {array.shape}. Pass x[:1].")
     if not np.isfinite(array[:1]).all():
@@ -104,7 +108,9 @@ def _check_on_another_input(model: Module, graph: Graph, row: np.ndarray) -> Non
         values = run_graph(graph, other)
         for name, want in zip(graph.outputs, expected, strict=True):
             # The same float operations in the same order: only a different path through `forward` can part them.
-            if not np.allclose(values[name], want, rtol=1e-4, atol=1e-5 * (1 + np.abs(want).max(initial=0)), equal_nan=True):
+            if not np.allclose(
+                values[name], want, rtol=1e-4, atol=1e-5 * (1 + np.abs(want).max(initial=0)), equal_nan=True
+            ):
                 raise ValueError(
                     "forward must do the same operations for every input, got another result for another input. "
                     "Remove branches on data and uses of .data or .numpy() inside forward."
@@ -183,13 +189,20 @@ class _Recorder:
         """The name of a value; an array that does not depend on the input becomes a CONSTANT node."""
         if id(tensor) not in self.names:
             array = np.asarray(tensor.data, dtype=np.float32)
-            self.know(tensor, self.add(self.take_name(f"{role}.constant"), "CONSTANT", (), array.shape, params={"value": array.copy()}))
+            self.know(
+                tensor,
+                self.add(
+                    self.take_name(f"{role}.constant"), "CONSTANT", (), array.shape, params={"value": array.copy()}
+                ),
+            )
         return self.names[id(tensor)]
 
     def parameter(self, tensor: Tensor, what: str) -> np.ndarray:
         """A float32 copy of a parameter; the same tensor gives the same array, which is how sharing is seen later."""
         if id(tensor) in self.names:
-            raise ValueError(f"{what} must not depend on the input, got one that does at {self.where() or 'the top level'}.")
+            raise ValueError(
+                f"{what} must not depend on the input, got one that does at {self.where() or 'the top level'}."
+            )
         if id(tensor) not in self.arrays:
             self.arrays[id(tensor)] = np.array(tensor.data, dtype=np.float32)
             self.alive.append(tensor)
@@ -201,7 +214,9 @@ class _Recorder:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"forward must return a Tensor or several, got {type(tensor).__name__}.")
             if id(tensor) not in self.names:
-                raise ValueError("forward must return something computed from its input by recorded operations, got a result that is not.")
+                raise ValueError(
+                    "forward must return something computed from its input by recorded operations, got a result that is not."
+                )
         graph_input = Value("input", row.shape, np.dtype(np.float32))
         return Graph((graph_input,), tuple(self.nodes), tuple(self.names[id(t)] for t in outputs))
 
@@ -220,7 +235,7 @@ def _convolution(rec: _Recorder, op: str, inputs: tuple[Tensor, ...], settings: 
         params["bias"] = rec.parameter(inputs[2], "a convolution's bias")
     attrs = {"stride": settings["stride"], "dilation": settings["dilation"]}
     kind = "CONV_2D"
-    kernel = weight.shape[1:3]
+    kernel = (weight.shape[1], weight.shape[2])
     if op == "depthwise_conv2d" or (groups > 1 and groups == x.shape[-1]):
         kind = "DEPTHWISE_CONV_2D"
         if op == "conv2d":
@@ -228,13 +243,20 @@ def _convolution(rec: _Recorder, op: str, inputs: tuple[Tensor, ...], settings: 
         attrs["depth_multiplier"] = params["weight"].shape[3] // groups
     name = rec.name_of_call(op)
     source = rec.source(x, name)
-    padding = _named_padding(x.shape[1:3], kernel, attrs["stride"], attrs["dilation"], settings["padding"])
+    padding = _named_padding(_height_width(x), kernel, attrs["stride"], attrs["dilation"], settings["padding"])
     if not isinstance(padding, str):
         rows, columns = padding
         shape = (1, x.shape[1] + sum(rows), x.shape[2] + sum(columns), x.shape[3])
-        source = rec.add(rec.take_name(f"{name}.pad"), "PAD", (source,), shape, attrs={"paddings": ((0, 0), rows, columns, (0, 0))})
+        source = rec.add(
+            rec.take_name(f"{name}.pad"), "PAD", (source,), shape, attrs={"paddings": ((0, 0), rows, columns, (0, 0))}
+        )
         padding = "valid"
     return rec.add(name, kind, (source,), out.shape, attrs={**attrs, "padding": padding}, params=params)
+
+
+def _height_width(x: Tensor) -> tuple[int, int]:
+    """The image size of an NHWC tensor."""
+    return x.shape[1], x.shape[2]
 
 
 def _named_padding(
@@ -267,11 +289,15 @@ def _linear(rec: _Recorder, op: str, inputs: tuple[Tensor, ...], settings: dict[
 
 def _batch_norm(rec: _Recorder, op: str, inputs: tuple[Tensor, ...], settings: dict[str, Any], out: Tensor) -> str:
     names = ("gamma", "beta")
-    params = {key: rec.parameter(tensor, f"a batch norm's {key}") for key, tensor in zip(names, inputs[1:], strict=True)}
+    params = {
+        key: rec.parameter(tensor, f"a batch norm's {key}") for key, tensor in zip(names, inputs[1:], strict=True)
+    }
     params["mean"] = np.array(settings["running_mean"], dtype=np.float32)
     params["variance"] = np.array(settings["running_var"], dtype=np.float32)
     name = rec.name_of_call(op)
-    return rec.add(name, "BATCH_NORM", (rec.source(inputs[0], name),), out.shape, attrs={"eps": settings["eps"]}, params=params)
+    return rec.add(
+        name, "BATCH_NORM", (rec.source(inputs[0], name),), out.shape, attrs={"eps": settings["eps"]}, params=params
+    )
 
 
 def _two_operands(kind: str) -> _Translator:
@@ -297,10 +323,12 @@ def _times_constant(factor: Callable[[tuple[Tensor, ...]], Tensor]) -> _Translat
 def _pool(kind: str) -> _Translator:
     def translate(rec: _Recorder, op: str, inputs: tuple[Tensor, ...], settings: dict[str, Any], out: Tensor) -> str:
         x, kernel = inputs[0], settings["kernel_size"]
-        padding = _named_padding(x.shape[1:3], kernel, settings["stride"], (1, 1), settings["padding"])
+        padding = _named_padding(_height_width(x), kernel, settings["stride"], (1, 1), settings["padding"])
         name = rec.name_of_call(op)
         if not isinstance(padding, str):
-            raise ValueError(f'a pool\'s padding must be "same" or "valid" here, got {settings["padding"]} at {name!r}. TFLite has no other.')
+            raise ValueError(
+                f'a pool\'s padding must be "same" or "valid" here, got {settings["padding"]} at {name!r}. TFLite has no other.'
+            )
         attrs = {"filter": kernel, "stride": settings["stride"], "padding": padding}
         return rec.add(name, kind, (rec.source(x, name),), out.shape, attrs=attrs)
 
@@ -315,7 +343,9 @@ def _global_average(rec: _Recorder, op: str, inputs: tuple[Tensor, ...], setting
     return rec.add(name, "RESHAPE", (pool,), out.shape, attrs={"new_shape": out.shape})
 
 
-def _simple(kind: str, attrs: Callable[[dict[str, Any], tuple[Tensor, ...], Tensor], dict[str, Any]] | None = None) -> _Translator:
+def _simple(
+    kind: str, attrs: Callable[[dict[str, Any], tuple[Tensor, ...], Tensor], dict[str, Any]] | None = None
+) -> _Translator:
     def translate(rec: _Recorder, op: str, inputs: tuple[Tensor, ...], settings: dict[str, Any], out: Tensor) -> str:
         name = rec.name_of_call(op)
         values = {} if attrs is None else attrs(settings, inputs, out)

@@ -72,7 +72,9 @@ def convert(fake_quant_model: FakeQuantModel, *, softmax: bool = False) -> Integ
         scale, zero_point = OPS["SOFTMAX"].fixed or (1 / 256, -128)
         last = values[outputs[0]]
         name = "softmax" if "softmax" not in values else f"{last.name}.softmax"
-        nodes.append(Node(name, "SOFTMAX", (last.name,), last.shape, qparams=QParams(scale, zero_point), dtype=np.dtype(np.int8)))
+        nodes.append(
+            Node(name, "SOFTMAX", (last.name,), last.shape, qparams=QParams(scale, zero_point), dtype=np.dtype(np.int8))
+        )
         outputs = (name,)
     return IntegerModel(Graph((values[source.name],), tuple(nodes), outputs))
 
@@ -81,8 +83,14 @@ def _refuse_what_int8_cannot_hold(model: FakeQuantModel) -> None:
     """The integer kernels have int8 activations: anything else is named and refused."""
     floats = [name for name, qp in model.qparams.items() if qp is None]
     if floats:
-        raise ValueError(f"every node must be quantized to convert, got {', '.join(floats)} left in float by the scheme. Remove the exclude.")
-    other = [f"{name} ({qp.levels.bit_length() - 1} bits)" for name, qp in model.qparams.items() if qp is not None and qp.levels != 256]
+        raise ValueError(
+            f"every node must be quantized to convert, got {', '.join(floats)} left in float by the scheme. Remove the exclude."
+        )
+    other = [
+        f"{name} ({qp.levels.bit_length() - 1} bits)"
+        for name, qp in model.qparams.items()
+        if qp is not None and qp.levels != 256
+    ]
     if other:
         raise ValueError(
             f"activations must have 8 bits to convert, got {', '.join(other)}. No integer kernels exist for other widths: "
@@ -90,4 +98,6 @@ def _refuse_what_int8_cannot_hold(model: FakeQuantModel) -> None:
         )
     for name, node in model.nodes.items():
         if node.settings.rounding != "half_away":
-            raise ValueError(f"rounding must be 'half_away' to convert, got {node.settings.rounding!r} at {name!r}. The kernels round so.")
+            raise ValueError(
+                f"rounding must be 'half_away' to convert, got {node.settings.rounding!r} at {name!r}. The kernels round so."
+            )

@@ -57,13 +57,21 @@ def _conv(x: Sequence[Tensor], p: Mapping[str, Tensor], n: Node) -> Tensor:
     groups = x[0].shape[-1] // p["weight"].shape[3]
     a = n.attrs
     return F.conv2d(
-        x[0], p["weight"], p.get("bias"), stride=a["stride"], padding=a["padding"], dilation=a["dilation"], groups=groups
+        x[0],
+        p["weight"],
+        p.get("bias"),
+        stride=a["stride"],
+        padding=a["padding"],
+        dilation=a["dilation"],
+        groups=groups,
     )
 
 
 def _depthwise(x: Sequence[Tensor], p: Mapping[str, Tensor], n: Node) -> Tensor:
     a = n.attrs
-    return F.depthwise_conv2d(x[0], p["weight"], p.get("bias"), stride=a["stride"], padding=a["padding"], dilation=a["dilation"])
+    return F.depthwise_conv2d(
+        x[0], p["weight"], p.get("bias"), stride=a["stride"], padding=a["padding"], dilation=a["dilation"]
+    )
 
 
 def _fully_connected(x: Sequence[Tensor], p: Mapping[str, Tensor], n: Node) -> Tensor:

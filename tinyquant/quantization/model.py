@@ -65,6 +65,10 @@ class FakeQuantNode(Module):
             else:
                 self.register_buffer(key, np.array(array, np.float32))
 
+    def shared_weight(self) -> Parameter | None:
+        """The weight's parameter, the same object at every node that reads it; None without one."""
+        return getattr(self, "weight", None)
+
     def params(self) -> dict[str, Tensor]:
         """The parameters this node computes with, batch norm folded, before quantization."""
         values = {key: self._tensor(key) for key in self.node.params}
@@ -86,7 +90,9 @@ class FakeQuantNode(Module):
         rounding = self.settings.rounding
         values["weight"] = fake_quantize(values["weight"], qp, rounding=rounding)
         if "bias" in values and self.input_scale is not None:
-            values["bias"] = fake_quantize(values["bias"], bias_qparams(qp, self.input_scale, values["bias"].size), rounding=rounding)
+            values["bias"] = fake_quantize(
+                values["bias"], bias_qparams(qp, self.input_scale, values["bias"].size), rounding=rounding
+            )
         return values
 
     def choose_weight_qparams(self) -> None:
@@ -173,7 +179,8 @@ class FakeQuantModel(Module):
             setattr(self.network, node.name, made)
         for made in self.nodes.values():
             if "weight" in made.node.params:
-                made.peers = {k: n for k, n in self.nodes.items() if getattr(n, "weight", None) is made.weight}
+                mine = made.shared_weight()
+                made.peers = {k: n for k, n in self.nodes.items() if n.shared_weight() is mine}
         self.eval()
 
     @property
@@ -247,7 +254,9 @@ class FakeQuantModel(Module):
     def save(self, path: str | Path) -> None:
         """Write the model to an .npz archive; `tinyquant.load` brings it back, still trainable."""
         if "npz" not in _WRITERS:
-            raise ValueError("saving needs the room that writes files, got none registered. Import tinyquant, not a part of it.")
+            raise ValueError(
+                "saving needs the room that writes files, got none registered. Import tinyquant, not a part of it."
+            )
         _WRITERS["npz"](self, path)
 
     def _run(self, x: Tensor | np.ndarray) -> dict[str, Tensor]:
@@ -255,7 +264,9 @@ class FakeQuantModel(Module):
         source = self.structure.inputs[0]
         given = x if isinstance(x, Tensor) else Tensor(x)
         if given.ndim != len(source.shape) or given.shape[1:] != source.shape[1:]:
-            raise ValueError(f"x must have rows of shape {source.shape[1:]}, got {given.shape}.{_nchw_hint(given.shape, source.shape)}")
+            raise ValueError(
+                f"x must have rows of shape {source.shape[1:]}, got {given.shape}.{_nchw_hint(given.shape, source.shape)}"
+            )
         qp = self.qparams[source.name]
         values = {source.name: given if qp is None else fake_quantize(given, qp, rounding=self.scheme.rounding)}
         codes: dict[str, np.ndarray] = {}
@@ -273,9 +284,7 @@ class FakeQuantModel(Module):
     def _step(self, name: str) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
         """The integer kernel of a node, prepared from its quantizers as they are now."""
         made = self.nodes[name]
-        inputs = [
-            Value(read, self._shape(read), np.dtype(np.int8), self.qparams[read]) for read in made.node.inputs
-        ]
+        inputs = [Value(read, self._shape(read), np.dtype(np.int8), self.qparams[read]) for read in made.node.inputs]
         return build_step(made.integer_node(), inputs)
 
     def _shape(self, name: str) -> tuple[int, ...]:

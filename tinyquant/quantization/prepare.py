@@ -78,18 +78,24 @@ def quantize_model(
     """
     require_module(model)
     if isinstance(model, FakeQuantModel):
-        raise TypeError("model must be the float model, got a FakeQuantModel. It is quantized already: train it, or convert it.")
+        raise TypeError(
+            "model must be the float model, got a FakeQuantModel. It is quantized already: train it, or convert it."
+        )
     if not isinstance(calibration, Calibration):
         raise TypeError(
             f"calibration must come from calibrate(model, data), got {type(calibration).__name__}. Call calibrate first."
         )
     if not isinstance(scheme, Scheme):
-        raise TypeError(f"scheme must be a Scheme, got {type(scheme).__name__}. Take schemes.TFLITE_INT8 and replace fields of it.")
+        raise TypeError(
+            f"scheme must be a Scheme, got {type(scheme).__name__}. Take schemes.TFLITE_INT8 and replace fields of it."
+        )
     for name, value, allowed in (("bn", bn, BATCH_NORM_MODES), ("ranges", ranges, RANGE_MODES)):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
     if model.training:
-        raise ValueError("model must be in eval mode, got a model in training mode. Call model.eval(), or finish training with fit.")
+        raise ValueError(
+            "model must be in eval mode, got a model in training mode. Call model.eval(), or finish training with fit."
+        )
     _refuse_stale(model, calibration)
     fused = fuse(calibration.graph)
     if bn == "fold":
@@ -104,7 +110,9 @@ def _refuse_stale(model: Module, calibration: Calibration) -> None:
     now = capture(model, np.zeros(seen.inputs[0].shape, np.float32))
     same_calls = [(n.name, n.op, n.inputs) for n in now] == [(n.name, n.op, n.inputs) for n in seen]
     if not same_calls:
-        raise ValueError("calibration must be of this very model, got one of a different network. Call calibrate(model, data) again.")
+        raise ValueError(
+            "calibration must be of this very model, got one of a different network. Call calibrate(model, data) again."
+        )
     for a, b in zip(now.nodes, seen.nodes, strict=True):
         changed = [key for key in a.params if not np.array_equal(a.params[key], b.params[key])]
         if changed:

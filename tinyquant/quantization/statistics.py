@@ -70,7 +70,10 @@ class Statistics:
 
     @property
     def average(self) -> tuple[float, float]:
-        """Exponential moving average of the batches' (minimum, maximum), corrected for its start at 0 (Kingma and Ba 2015, section 3)."""
+        """Moving average of the batches' (minimum, maximum), corrected for its start at 0.
+
+        Source of the correction: Kingma and Ba 2015, section 3.
+        """
         correction = 1 - self.momentum**self.batches
         if correction == 0:
             return np.inf, -np.inf

@@ -66,7 +66,13 @@ def choose_weight_qparams(
     if not per_channel:
         peak = peak.max(initial=0.0)
     return choose_qparams(
-        -peak, peak, bits=bits, symmetric=True, narrow_range=True, power_of_two=power_of_two, axis=axis if per_channel else None
+        -peak,
+        peak,
+        bits=bits,
+        symmetric=True,
+        narrow_range=True,
+        power_of_two=power_of_two,
+        axis=axis if per_channel else None,
     )
 
 
