@@ -119,7 +119,7 @@ def _pads(op: str, padding: Padding, size: Pair, kernel: Pair, stride: Pair, dil
         raise ValueError(f'{op} needs padding "same", "valid", an integer or pairs, got {padding!r}. '
                          'Write padding="same".')
     try:
-        if isinstance(padding, Sequence) and len(padding) == 2 and isinstance(padding[0], Sequence):
+        if isinstance(padding, Sequence) and len(padding) == 2 and all(isinstance(side, Sequence) for side in padding):
             top_bottom, left_right = (_two_ints(cast("Sequence[int]", side)) for side in padding)
         else:
             both = _two_ints(cast("int | Sequence[int]", padding))

@@ -72,13 +72,11 @@ def weight_gradient(padded: Array, dy: Array, window: Window) -> Array:
     """dW (O, KH, KW, C) from the prepared images and dy (N, OH, OW, O)."""
     outputs = dy.shape[3]
     lower, step = _plan(padded, window)
-    total: Array | None = None
+    total = np.zeros((prod(window.kernel) * padded.shape[3], outputs), dy.dtype)
     for start in range(0, len(padded), step):
         parts = lower(padded[start : start + step], window)
         block = dy[start : start + step].reshape(*parts[0].shape[:2], outputs)
-        grads = np.stack([np.matmul(part.transpose(0, 2, 1), block).sum(axis=0) for part in parts])
-        total = grads if total is None else total + grads
-    assert total is not None
+        total += np.concatenate([np.matmul(part.transpose(0, 2, 1), block).sum(axis=0) for part in parts])
     return total.reshape(*window.kernel, -1, outputs).transpose(3, 0, 1, 2)
 
 
@@ -111,7 +109,7 @@ def _plan(padded: Array, window: Window) -> tuple[Callable[[Array, Window], list
     channels = padded.shape[3]
     cells = window.out[0] * window.out[1] * channels
     if window.kernel == (1, 1):
-        return _points, len(padded)
+        return _points, max(1, len(padded))
     if channels <= _FEW_CHANNELS:
         return _taps, max(1, _BLOCK // (cells * prod(window.kernel)))
     if prod(window.out) <= _SMALL_IMAGE:
