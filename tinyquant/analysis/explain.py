@@ -70,8 +70,8 @@ class Explanation:
     @property
     def text(self) -> str:
         """The explanation as plain ASCII, 80 columns wide (long names are shortened)."""
-        title = f"{shorten(self.node, 44)}{place(self.index)}"
-        right = f"{self.op}, {self.dialect}"
+        at, right = place(self.index), f"{self.op}, {self.dialect}"
+        title = shorten(self.node, max(12, WIDTH - len(at) - len(right) - 2)) + at
         lines = [f"{title}  {right:>{max(0, WIDTH - len(title) - 2)}}", "=" * WIDTH]
         lines += [f"{self.op}: {OPS[self.op].meaning}.", *textwrap.wrap(self.note, WIDTH)]
         lines += _tensor_lines(self.inputs, self.output)
@@ -239,12 +239,13 @@ def _tell(
             return story, ""
         return (
             story,
-            f"{dialect} {_difference(story, step, plain)}; TFLite Micro makes {_shown(ours)} of the same input.",
+            f"{dialect} {_difference(story, step, plain)} TFLite Micro makes {_shown(ours)} of the same input.",
         )
     story = TELL[node.op](Question(node, inputs, arrays, plain.arguments, output.shape, at))
     _must_agree(story, ours, node, at)
+    method = getattr(getattr(step, "kernel", step), "__name__", "a method of its own")
     return story, (
-        f"{dialect} computes this node by another method and makes {_shown(output[at])} of it. "
+        f"{dialect} computes this node in another way ({method}) and makes {_shown(output[at])} of it. "
         f"These are TFLite Micro's steps on the same input, which end in {_shown(ours)}."
     )
 
@@ -255,16 +256,16 @@ def _shown(output: Any) -> str:
 
 
 def _difference(story: Story, step: Step, plain: Step) -> str:
-    """What a dialect does with a node, as the end of a sentence that begins with its name."""
+    """What a dialect does with a node: the rest of a sentence that begins with its name."""
     differ = [name for name in step.arguments if not _equal(step.arguments[name], plain.arguments.get(name))]
     if "rescale" in differ:
-        return f"rounds in its own way here ({story.rule.words})"
+        return f"rounds in its own way here: {story.rule.words}."
     if step.kernel is not plain.kernel:
-        return f"computes this node as {_KERNEL_OP[step.kernel]}"
+        return f"computes this node as {_KERNEL_OP[step.kernel]}."
     return (
-        f"has other numbers here ({', '.join(differ)})"
+        f"has other numbers here ({', '.join(differ)})."
         if differ
-        else "computes this node as TFLite Micro does"
+        else "computes this node as TFLite Micro does."
     )
 
 

@@ -158,7 +158,7 @@ def relu_six(question: Question) -> Story:
     )
     # In this order, as the kernel: should the ends cross, the upper one wins.
     clamped = min(max(code, low), high)
-    lines = ["Input and output share one scale, so nothing is multiplied: codes are clamped."]
+    lines = ["TFLite Micro rescales nothing here: codes are clamped as they are."]
     lines.append(amount(f"clamped to [{low}, {high}] (codes of 0 and 6)", clamped))
     story.add("code", "The output code", lines, unclamped=code, low=low, high=high, code=clamped)
     story.finish(clamped, steps * scale_of(question.inputs[0].qparams), f"{steps} * S_x")

@@ -102,8 +102,12 @@ def _pair_told(ties_up: bool) -> Callable[[int, Real, int], Told]:
             lines += _tie(second, "up" if ties_up else "away from 0")
         once = divide_half_away(product.exact.numerator, product.exact.denominator)
         if result != once and product.shifted == x * 2 ** max(shift, 0):
-            why = "this rule" if product.exact.denominator == 2 else "rounding twice"
-            lines.append(f"Rounded once, ties away from 0, it would be {once}: {why} made the difference.")
+            tied = product.exact.denominator == 2
+            lines.append(
+                f"Ties away from 0 would make {once} of it."
+                if tied
+                else f"Rounded once it would be {once}: rounding twice made the difference."
+            )
         data = {"exact": float(product.exact), "shifted": product.shifted, "high": product.high}
         return lines, {"input": x, **data, "result": result, "rounded_once": once}
 
@@ -204,7 +208,7 @@ def rule_of(arguments: Mapping[str, Any], shape: tuple[int, ...], index: tuple[i
         return _in_lanes(call)
     words = (rescale.__doc__ or "A rule of its own.").strip().splitlines()[0]
     return Rule(
-        words.rstrip("."),
+        words[:1].lower() + words[1:].rstrip("."),
         lambda multiplier, shift: (["numbers of this dialect's own."], {}),
         lambda x, multiplier, shift: ([words, f"{x} -> {call(x)}"], {"input": x, "result": call(x)}),
     )

@@ -184,7 +184,7 @@ def _accumulate(
     raw, weight_sum = sum(w * q for w, q in zip(weights, codes)), sum(weights)
     acc = word(total + added)
     lines = [amount("sum of the products", total)]
-    lines.append(amount(f"+ bias[{channel}]", added) if bias is not None else "  (no bias)")
+    lines.append(amount(f"+ bias[{channel}]", added) if bias is not None else "(no bias)")
     lines.append(amount("= accumulator, int32", acc))
     if acc != total + added:
         lines.append(f"The true sum is {total + added}: int32 overflowed and wrapped around.")
@@ -241,7 +241,7 @@ def _window_codes(question: Question) -> tuple[list[Index], list[int]]:
 def _show_window(story: Story, cells: list[Index], codes: list[int]) -> None:
     """The step that lists the cells of a pool's window."""
     height, width = story.question.arguments["window"]
-    lines = [f"The window has {height} x {width} cells; the {len(cells)} inside the image count."]
+    lines = [f"The window has {height} x {width} cells, {len(cells)} of them inside the image."]
     lines += table([["input cell", "code"], *([place(cell), str(code)] for cell, code in zip(cells, codes))])
     story.add(
         "window", "The window", lines, cells=[list(cell) for cell in cells], codes=codes, count=len(cells)
