@@ -132,6 +132,24 @@ def differences(one: Graph, other: Graph) -> list[str]:
     return found
 
 
+def canonical(graph: Graph) -> Graph:
+    """The graph as a .tflite file can hold it: a bias everywhere, on the grid of its products; settings in float32."""
+
+    def node(n: Node) -> Node:
+        attrs = {key: float(np.float32(value)) if key in ("alpha", "beta") else value for key, value in n.attrs.items()}
+        if "weight" not in n.params:
+            return n.replace(attrs=attrs)
+        axis = {"DEPTHWISE_CONV_2D": 3}.get(n.op, 0)
+        bias = n.params.get("bias", np.zeros(n.params["weight"].shape[axis], np.int32))
+        x, weight = graph.value(n.inputs[0]).qparams, n.param_qparams["weight"]
+        assert x is not None
+        products = np.broadcast_to(np.float32(x.scale) * np.float32(weight.scale), bias.shape)
+        meaning = {"weight": weight, "bias": QParams(products, 0, -(2**31), 2**31 - 1, 0)}
+        return n.replace(attrs=attrs, params={"weight": n.params["weight"], "bias": bias}, param_qparams=meaning)
+
+    return Graph(graph.inputs, tuple(node(n) for n in graph), graph.outputs)
+
+
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 

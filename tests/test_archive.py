@@ -470,6 +470,8 @@ def test_sound_archives_that_mean_nonsense_load_or_are_refused(
         (lambda page: page["nodes"][0].update(inputs=["z"]), r"got \['z'\]"),
         (lambda page: page["nodes"][0]["param_qparams"].update(weight=None), "a parameter without scale"),
         (lambda page: page["nodes"][0]["qparams"].update(scale=0), "scale must be positive"),
+        (lambda page: page["nodes"][0]["qparams"].update(scale=1e300), r"a scale must be within float32, got 1e\+300 at 'y'"),
+        (lambda page: page["inputs"][0]["qparams"].update(scale=1e-300), "a scale must be within float32, got 1e-300 at 'x'"),
         (lambda page: page["nodes"][0].update(shape=[1, 5]), r"must be the one the operator makes, \(1, 2\), got \(1, 5\)"),
         (lambda page: page["inputs"][0].update(shape=[1, 0]), "each with cells"),
         (lambda page: page.update(outputs=["q"]), r"outputs must be made by the graph, got \['q'\]"),

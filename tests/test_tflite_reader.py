@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("flatbuffers", reason="the extra `tflite` is not installed")
 
-from interop_cases import HALF, Sketchbook, damage, differences, file_of, small_inputs, small_model
+from interop_cases import HALF, Sketchbook, canonical, damage, differences, file_of, small_inputs, small_model
 from runtimes import NOT_INSTALLED
 
 from tinyquant.graph import Graph
@@ -92,7 +92,7 @@ def refused(graph: Graph, change: Callable[[ModelTable], object], match: str) ->
 def test_a_model_comes_back_as_it_was_written() -> None:
     model = load_tflite(SMALL_FILE)
     # The constant is made where it is first read, which is where small_model has it.
-    assert differences(SMALL, model.graph) == []
+    assert differences(canonical(SMALL), model.graph) == []
     for ours, theirs in zip(IntegerModel(SMALL).run(small_inputs()), model.run(small_inputs()), strict=True):
         assert ours.tobytes() == theirs.tobytes()
 
@@ -101,7 +101,7 @@ def test_a_path_its_text_and_the_bytes_are_the_same_file(tmp_path: Path) -> None
     path = tmp_path / "m.tflite"
     path.write_bytes(SMALL_FILE)
     for source in (path, str(path), SMALL_FILE, bytearray(SMALL_FILE), memoryview(SMALL_FILE)):
-        assert differences(SMALL, load_tflite(source).graph) == []  # type: ignore[arg-type]
+        assert differences(canonical(SMALL), load_tflite(source).graph) == []  # type: ignore[arg-type]
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +189,21 @@ def test_one_scale_is_per_tensor_and_several_run_along_the_channels() -> None:
     one, many = (tflite_graph(file_of(dense(per_channel=kind))).nodes[0].param_qparams["weight"] for kind in (False, True))
     assert (one.axis, one.scale) == (None, 0.25)
     assert many == dense(per_channel=True).nodes[0].param_qparams["weight"]
+
+
+def test_the_bias_means_the_product_of_the_scales_whatever_the_file_says_of_it() -> None:
+    """The kernels never read the bias's own scale; x has 0.5 and the weights 0.25."""
+    graph = tflite_graph(file_of(dense(), _scales("y/bias", scale=[7.0])))
+    assert differences(canonical(dense()), graph) == []
+    assert graph.nodes[0].param_qparams["bias"] == QParams([0.125] * 3, 0, -(2**31), 2**31 - 1, 0)
+    for scale in (1e-30, 1e30):
+        change = _scales("x", scale=[scale])
+
+        def both(table: ModelTable, change: Any = change, scale: float = scale) -> None:
+            change(table)
+            _scales("y/weight", scale=[scale])(table)
+
+        refused(dense(), both, "the scales of input and weights must have a product within float32")
 
 
 def test_the_range_of_weights_reaches_minus_128_only_where_it_is_used() -> None:
@@ -405,7 +420,7 @@ LIES = [
 
 @pytest.mark.parametrize(("graph", "change", "match"), [lie[1:] for lie in LIES], ids=[lie[0] for lie in LIES])
 def test_a_file_that_lies_is_refused(graph: Callable[[], Graph], change: Callable[[ModelTable], None], match: str) -> None:
-    assert differences(graph(), tflite_graph(file_of(graph()))) == []
+    assert differences(canonical(graph()), tflite_graph(file_of(graph()))) == []
     refused(graph(), change, match)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from tinyquant.graph import OPS, Graph, Value
 from tinyquant.integer.prepare import prepare
-from tinyquant.numerics.qparams import QParams
 
 __all__ = ["check_integer_graph"]
 
@@ -66,11 +65,14 @@ def check_integer_graph(graph: Graph) -> None:
         inputs = [values[name] for name in node.inputs]
         values[node.name] = output = Value(node.name, node.shape, node.dtype, node.qparams)
         _check_value(output)
+        for qp in node.param_qparams.values():
+            _check_float32(qp.scale, "a scale", node.name)
+        for key, setting in node.attrs.items():
+            if isinstance(setting, float) and setting:
+                _check_float32(abs(setting), key, node.name)
+        prepare(node, inputs)
         if node.op == "CONSTANT" and node.params["value"].dtype != np.int8:
             raise ValueError(f"a constant must be int8, got {node.params['value'].dtype} at node {node.name!r}.")
-        for qp in node.param_qparams.values():
-            _check_scale(qp, node.name)
-        prepare(node, inputs)
         if OPS[node.op].qparams == "same" and node.op != "RELU6":
             for value in inputs:
                 if value.qparams != output.qparams:
@@ -87,7 +89,7 @@ def _check_value(value: Value) -> None:
     ):
         raise ValueError(f"a tensor must be int8 with one scale, or float32 without, got {value.dtype} at {value.name!r}.")
     if value.qparams is not None:
-        _check_scale(value.qparams, value.name)
+        _check_float32(value.qparams.scale, "a scale", value.name)
     if len(value.shape) > MOST_AXES or any(size < 1 for size in value.shape) or prod(value.shape) > MOST_CELLS:
         raise ValueError(
             f"a tensor must have at most {MOST_AXES} axes, each with cells, and 2**31 - 1 cells in all, "
@@ -95,10 +97,10 @@ def _check_value(value: Value) -> None:
         )
 
 
-def _check_scale(qp: QParams, name: str) -> None:
-    """Refuse a scale that float32, in which kernels and files hold it, turns into 0 or infinity."""
-    if np.any(np.asarray(qp.scale) > np.finfo(np.float32).max) or np.any(np.asarray(qp.scale) < 2.0**-149):
-        raise ValueError(f"a scale must be a float32 number, got {qp.scale} at {name!r}.")
+def _check_float32(number: float | np.ndarray, what: str, name: str) -> None:
+    """Refuse what float32, in which kernels and files hold it, would turn into 0 or infinity."""
+    if np.any(np.asarray(number) > np.finfo(np.float32).max) or np.any(np.asarray(number) < 2.0**-149):
+        raise ValueError(f"{what} must be within float32, got {number} at {name!r}.")
 
 
 def _map(value: Value) -> str:

@@ -21,6 +21,7 @@ from tinyquant.interop.flatbuffer import TFLiteError
 from tinyquant.interop.tflite_file import TFLiteFile
 from tinyquant.interop.tflite_schema import LAYOUTS, OperatorTable, attrs_of
 from tinyquant.numerics.qparams import QParams
+from tinyquant.quantization.weights import bias_qparams
 
 if TYPE_CHECKING:
     from tinyquant.integer.model import IntegerModel
@@ -63,7 +64,7 @@ def load_tflite(source: str | os.PathLike[str] | bytes) -> IntegerModel:
     -----
     Float doors are kept: where the first operator is QUANTIZE, the model's input is float32, and likewise for a
     DEQUANTIZE at the end. Scales are float32 in the file and are held exactly. Bias scales are not read: the
-    kernels use the product of the input's and the weights' scale.
+    kernels assume the product of the input's and the weights' scale, and so does the node's `param_qparams["bias"]`.
 
     Examples
     --------
@@ -279,8 +280,18 @@ class _Builder:
             raise TFLiteError(f"a tensor must be made once, got {file.label(index)} made again. The file is damaged.")
         if op == "RESHAPE" and attrs["new_shape"] == [0]:
             attrs["new_shape"] = []  # an old way of writing a scalar
+        if "bias" in params:
+            meanings["bias"] = self.bias_meaning(operator, op, meanings["weight"], params["bias"].size)
         dtype, qp = self.meaning(index)
         return Node(self.name(index), op, tuple(inputs), shape, attrs, params, qp, meanings, dtype)
+
+    def bias_meaning(self, operator: OperatorTable, op: str, weight: QParams, count: int) -> QParams:
+        """The grid of the bias: the product of the scales, which the kernels assume, whatever the file says of it."""
+        source = self.file.qparams(dict(_roles(op, operator))["x"])
+        products = np.atleast_1d(weight.scale) * source.scale
+        if products.max() > np.finfo(np.float32).max or products.min() < 2.0**-149:
+            raise TFLiteError(f"the scales of input and weights must have a product within float32, got {products.max()}.")
+        return bias_qparams(weight, float(source.scale), count)
 
     def numbers(self, role: str, array: np.ndarray) -> list[Any]:
         """Whole numbers stored beside the network, as an attribute."""
