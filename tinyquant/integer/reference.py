@@ -17,8 +17,8 @@ from tinyquant.integer.registry import RunGraph, Runner, build_step, register_en
 
 __all__ = ["Schedule", "in_blocks"]
 
-BLOCK_BYTES = 1 << 20
-"""About half of a core's second-level cache: what the largest intermediate of a block should fit in."""
+BLOCK_BYTES = 1 << 18
+"""What the largest intermediate of a block should fit in, so that a handful of them stay in a core's second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Schedule:
                 node.name,
                 build_step(node, [graph.value(name) for name in node.inputs], dialect),
                 node.inputs,
-                tuple(name for name in set(node.inputs) if last_reader[name] == i and name not in graph.outputs),
+                tuple(name for name in set(node.inputs) if last_reader[name] == i),
             )
             for i, node in enumerate(graph)
         ]
