@@ -180,7 +180,6 @@ def fit(
                 history.accuracy.append(right / len(x))
             if validation is not None:
                 _validate(model, validation, loss_of, labelled, batch_size, history)
-                model.train()
             if progress is not None:
                 progress(_report(history, epoch, epochs, opt.lr))
             score = (history.val_loss or history.loss)[-1]
