@@ -1,5 +1,6 @@
 """Modules: every number has a path, every layer is the operation it says, and a saved state comes back bit for bit."""
 
+import copy
 import io
 import json
 import math
@@ -83,6 +84,16 @@ def test_a_list_of_modules_is_refused_because_its_parameters_would_be_lost(value
     model = nn.Module()
     with pytest.raises(TypeError, match=r"layers must be a Module, got a (list|tuple) of modules.*Sequential"):
         model.layers = value
+
+
+def test_a_deep_copy_is_a_network_of_its_own_with_the_same_sharing():
+    model = Branch()
+    twin = copy.deepcopy(model)
+    assert twin.inner[2] is twin.first and twin.first.weight is not model.first.weight
+    assert [path for path, _ in twin.named_parameters()] == [path for path, _ in model.named_parameters()]
+    twin.first.weight.data[...] = 7
+    twin.eval()
+    assert model.training and model.first.weight.data.max() < 7 and twin.first.weight.requires_grad
 
 
 def test_a_buffer_stays_an_array():
