@@ -109,6 +109,15 @@ def test_a_result_used_along_paths_of_different_length_goes_backward_once_after_
     assert x.grad.tolist() == [43.0]
 
 
+def test_two_branches_handed_the_same_gradient_array_do_not_disturb_each_other():
+    """Addition hands one array to both sides; what is added to one of them later must not reach the other."""
+    a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
+    p, q = a * 1.0, b * 1.0
+    later = p * 2.0
+    ((p + q) + later).backward()
+    assert (a.grad.tolist(), b.grad.tolist()) == ([3.0], [1.0])
+
+
 def test_doubling_sixty_times_takes_sixty_steps_not_two_to_the_sixty():
     x = Tensor(np.array([1.0]), requires_grad=True)
     y = x
