@@ -18,6 +18,8 @@ exponents = st.integers(-20, 20)
 power_of_two_scales = exponents.map(lambda e: 2.0**e)
 normal_float32 = st.floats(2.0**-126, 2.0**110, width=32)
 """Scales as `choose_qparams` makes them, with room for 16-bit codes below the largest float32."""
+any_scale = st.one_of(normal_float32, st.floats(2.0**-126, 2.0**110))
+"""Also those that float32 does not hold exactly, which a caller may give."""
 
 
 @st.composite
@@ -35,13 +37,20 @@ def kinds(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def qparams(
-    draw: st.DrawFn, *, power_of_two: bool | None = None, per_axis: bool | None = None, symmetric: bool = False
+    draw: st.DrawFn,
+    *,
+    power_of_two: bool | None = None,
+    per_axis: bool | None = None,
+    symmetric: bool = False,
+    others: st.SearchStrategy[float] = any_scale,
 ) -> QParams:
-    """A map with any width, sign, zero point (ends included) and scale; per axis, axis 0 or -1 and up to 3 channels."""
+    """A map with any width, sign and zero point (ends included); per axis, axis 0 or -1 and up to 3 channels.
+
+    The scale is a power of two, or one of the others."""
     kind = draw(kinds())
     signed = kind["signed"] or symmetric
     qmin, qmax = code_range(kind["bits"], signed, kind["narrow_range"] or symmetric)
-    scales = power_of_two_scales if (kind["power_of_two"] if power_of_two is None else power_of_two) else normal_float32
+    scales = power_of_two_scales if (kind["power_of_two"] if power_of_two is None else power_of_two) else others
     centred = symmetric or kind["symmetric"]
     zeros = st.just(0) if centred else st.one_of(st.sampled_from([qmin, qmax]), st.integers(qmin, qmax))
     if draw(st.booleans(), label="per axis") if per_axis is None else per_axis:
@@ -112,10 +121,15 @@ _ends = st.one_of(
 ranges = st.tuples(_ends, _ends).map(lambda ends: (min(ends), max(ends)))
 """(rmin, rmax): empty, constant, one-sided, denormal, huge and ordinary ones."""
 
-ranges_and_kinds = st.tuples(ranges, kinds()).filter(
-    lambda pair: not pair[1]["power_of_two"] or max(map(abs, pair[0])) <= 2.0**127
-)
-"""What `choose_qparams` takes: all but the ranges whose scale, rounded up to a power of two, leaves float32."""
+
+def is_legal(case: tuple[tuple[float, float], dict[str, Any]]) -> bool:
+    """Whether the scale stays in float32 when it is rounded up to a power of two."""
+    ends, kind = case
+    return not kind["power_of_two"] or max(map(abs, ends)) <= 2.0**127
+
+
+ranges_and_kinds = st.tuples(ranges, kinds()).filter(is_legal)
+"""What `choose_qparams` takes."""
 
 real_multipliers = st.one_of(
     st.floats(2.0**-34, 2.0**30),
