@@ -227,7 +227,8 @@ def test_the_data_holds_every_number_of_a_small_layer() -> None:
         "cells": [[0, 0], [0, 1]], "weights": [3, -5], "codes": [7, 2], "zero_point": -1, "products": [24, -15], "count": 2,
     }  # fmt: skip
     assert dict(data["sum"]) == {
-        "sum_of_products": 9, "bias": 27, "accumulator": 36, "sum_of_weight_times_code": 11, "sum_of_weights": -2, "zero_point_term": -2,
+        "sum_of_products": 9, "bias": 27, "accumulator": 36,
+        "sum_of_weight_times_code": 11, "sum_of_weights": -2, "zero_point_term": -2,
     }  # fmt: skip
     assert dict(data["multiplier"]) == {"real": 0.125, "multiplier": 2**30, "shift": -2, "stands_for": 0.125}
     assert dict(data["rescale"]) == {
