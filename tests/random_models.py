@@ -377,6 +377,9 @@ def _rescaled(op: str, only: tuple[str, ...] = RUNTIMES) -> Callable[[Sketch, st
 
 def _fixed(op: str, scale: float, zero_point: int) -> Callable[[Sketch, str], str]:
     def grow(draw: Sketch, x: str) -> str:
+        if not 2.0**-20 < draw.of(x).scale < 8:
+            # TFLite Micro would shift by more than 31 bits: leave the network as it is.
+            return x
         options = {"beta": float(np.float32(draw.one_of(1.0, 1.0, 0.1, 2.0)))} if op == "SOFTMAX" else {}
         return draw.call(op, (x,), draw.of(x).shape, scale=scale, zero_point=zero_point, **options)
 
@@ -433,3 +436,83 @@ def draw_single(op: str, seed: int) -> Drawn:
     x = draw.enter(shape, dtype="float32") if op == "QUANTIZE" else draw.enter(shape)
     grow(draw, x)
     return draw.finish(f"{op} seed {seed}")
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Networks
+
+
+def _same_size_conv(draw: Sketch, x: str, op: str, filters: int, kernel: int) -> str:
+    """CONV_2D or DEPTHWISE_CONV_2D that keeps height and width."""
+    batch, height, width, channels = draw.of(x).shape
+    options = {"padding": "same", "stride": (1, 1), "dilation": (1, 1), "activation": draw.one_of("none", "relu", "relu6")}
+    if op == "CONV_2D":
+        weight, axis, depth = (filters, kernel, kernel, channels), 0, kernel * kernel * channels
+    else:
+        weight, axis, depth, filters = (1, kernel, kernel, channels), 3, kernel * kernel, channels
+        options["depth_multiplier"] = 1
+    return _weighted(draw, op, x, weight, axis, (batch, height, width, filters), depth, **options)
+
+
+def _residual(draw: Sketch, x: str) -> str:
+    """x + depthwise(conv(x)), as in ResNet and MobileNet v2."""
+    y = _same_size_conv(draw, x, "CONV_2D", draw.of(x).shape[3], int(draw.one_of(1, 3)))
+    y = _same_size_conv(draw, y, "DEPTHWISE_CONV_2D", 0, 3)
+    return _binary("ADD")(draw, x, y)  # type: ignore[call-arg]
+
+
+def _branches(draw: Sketch, x: str) -> str:
+    """Two branches, brought to one scale, joined along the channels."""
+    first = _same_size_conv(draw, x, "CONV_2D", draw.integer(1, 6), int(draw.one_of(1, 3)))
+    shape = draw.of(x).shape
+    pooled = draw.call("MAX_POOL_2D", (x,), shape, like=x, filter=(3, 3), stride=(1, 1), padding="same", activation="none")
+    second = draw.call("QUANTIZE", (pooled,), shape, like=first)
+    joined = (*shape[:3], draw.of(first).shape[3] + shape[3])
+    return draw.call("CONCATENATION", (first, second), joined, like=first, axis=3, activation="none")
+
+
+def _classifier(draw: Sketch, x: str) -> str:
+    """Global average pool, reshape, fully connected, softmax."""
+    batch, height, width, channels = draw.of(x).shape
+    size = {"filter": (height, width), "stride": (1, 1), "padding": "valid", "activation": "none"}
+    x = draw.call("AVERAGE_POOL_2D", (x,), (batch, 1, 1, channels), like=x, **size)
+    new = (batch, channels)
+    x = draw.call("RESHAPE", (x, draw.constant("shape", np.array(new, np.int32))), new, like=x, new_shape=list(new))
+    return _fixed("SOFTMAX", 1 / 256, -128)(draw, fully_connected(draw, x))
+
+
+_BLOCKS: tuple[Grow, ...] = (
+    conv,
+    depthwise,
+    _residual,
+    _residual,
+    _branches,
+    _pool("AVERAGE_POOL_2D"),
+    _pool("MAX_POOL_2D"),
+    _padded("PAD"),
+    _rescaled("RELU"),
+    _rescaled("RELU6"),
+    _rescaled("LEAKY_RELU"),
+    _rescaled("QUANTIZE"),
+    _binary("ADD"),
+    _binary("MUL"),
+    _fixed("LOGISTIC", 1 / 256, -128),
+    _fixed("TANH", 1 / 128, 0),
+)
+
+
+def draw_network(seed: int) -> Drawn:
+    """A network of 4 to 20 operators: blocks on an image, mostly ended by a classifier, sometimes with float doors."""
+    draw = Sketch(np.random.default_rng([seed, 1000]))
+    shape = (draw.integer(1, 2), draw.integer(3, 9), draw.integer(3, 9), draw.integer(1, 10))
+    if draw.integer(0, 3) == 0:
+        x = quantize(draw, draw.enter(shape, dtype="float32"))
+    else:
+        x = draw.enter(shape)
+    for _ in range(draw.integer(2, 6)):
+        x = _BLOCKS[draw.integer(0, len(_BLOCKS) - 1)](draw, x)
+    if draw.integer(0, 3):
+        x = _classifier(draw, x)
+    if draw.integer(0, 3) == 0:
+        dequantize(draw, x)
+    return draw.finish(f"network seed {seed}")

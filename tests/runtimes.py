@@ -211,6 +211,16 @@ def expose_all(content: bytes) -> bytes:
     return pack(model)
 
 
+def with_valid_axes(content: bytes) -> bytes:
+    """The same file with the axis of per-channel scales put to 0 where the tensor has no such axis, as LiteRT demands."""
+    model = unpack(content)
+    for tensor in model.subgraphs[0].tensors:
+        rank = 0 if tensor.shape is None else len(tensor.shape)
+        if tensor.quantization is not None and tensor.quantization.quantizedDimension >= max(rank, 1):
+            tensor.quantization.quantizedDimension = 0
+    return pack(model)
+
+
 # ------------------------------------------------------------------------------------------------------------
 # Running
 
