@@ -253,3 +253,13 @@ def test_wrong_shapes_are_refused_and_nchw_is_recognised():
         fq.run_node("3.add", np.zeros((1, 6, 6, 4), np.int8))
     with pytest.raises(KeyError, match="no node is called 'nowhere'"):
         fq.run_node("nowhere", np.zeros(1, np.int8))
+
+
+def test_float64_is_divided_in_float64_at_the_door_and_integers_are_refused():
+    """The door of the fake-quantized model is `quantize`: the same codes for float64 as the integer model's."""
+    fq = quantized()
+    x = X.astype(np.float64) * (1 + 1e-9)
+    assert np.array_equal(fq.trace_codes(x)["input"], quantize(x, fq.qparams["input"]))
+    assert fq(x).dtype == np.float32
+    with pytest.raises(TypeError, match="must be real numbers, got dtype uint8"):
+        fq(np.zeros((1, 6, 6, 2), np.uint8))

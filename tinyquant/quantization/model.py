@@ -262,16 +262,22 @@ class FakeQuantModel(Module):
     def _run(self, x: Tensor | np.ndarray) -> dict[str, Tensor]:
         """Every value by name, in execution order."""
         source = self.structure.inputs[0]
-        given = x if isinstance(x, Tensor) else Tensor(x)
-        if given.ndim != len(source.shape) or given.shape[1:] != source.shape[1:]:
-            raise ValueError(
-                f"x must have rows of shape {source.shape[1:]}, got {given.shape}.{_nchw_hint(given.shape, source.shape)}"
-            )
         qp = self.qparams[source.name]
-        values = {source.name: given if qp is None else fake_quantize(given, qp, rounding=self.scheme.rounding)}
+        given = x.data if isinstance(x, Tensor) else np.asarray(x)
+        if given.dtype.kind != "f":
+            raise TypeError(f"x must be real numbers, got dtype {given.dtype}. Scale it to the floats the model was trained on.")
+        if given.ndim != len(source.shape) or given.shape[1:] != source.shape[1:]:
+            hint = _nchw_hint(given.shape, source.shape)
+            raise ValueError(f"x must have rows of shape {source.shape[1:]}, got {given.shape}.{hint}")
+        rounding = self.scheme.rounding
+        if qp is None or isinstance(x, Tensor) and x.requires_grad:
+            tensor = x if isinstance(x, Tensor) else Tensor(given.astype(np.float32, copy=False))
+            values = {source.name: tensor if qp is None else fake_quantize(tensor, qp, rounding=rounding)}
+        else:
+            values = {source.name: Tensor(fake_quantize(given, qp, rounding=rounding))}
         codes: dict[str, np.ndarray] = {}
         if self.exact and qp is not None:
-            codes[source.name] = quantize(given.data, qp, rounding=self.scheme.rounding)
+            codes[source.name] = quantize(given, qp, rounding=rounding)
         for name, made in self.nodes.items():
             y = made(*[values[read] for read in made.node.inputs])
             out = self.qparams[name]
