@@ -372,6 +372,7 @@ LIES = [
     ("40 axes", conv, _set("x", shape=np.ones(40)), "must have at most 32 axes"),
     ("2**31 cells", conv, _set("x", shape=np.array([2**16, 2**15, 1, 2])), r"2\*\*31 - 1 cells in all"),
     ("weight bytes", conv, _set("y/weight", shape=np.array([3, 2, 2, 3])), r"of shape \(3, 2, 2, 3\) must have 36 bytes, got 24"),
+    ("bytes left over", conv, _set("y/weight", shape=np.array([3, 2, 2, 1])), r"must have 12 bytes, got 24"),
     ("weight rank", conv, _set("y/weight", shape=np.array([3, 8])), "weight must be an array of 4 axes"),
     ("weight depth", conv, _set("y/weight", shape=np.array([3, 1, 1, 8])), "input channels must be a multiple"),
     ("bias length", conv, _set("y/bias", shape=np.array([1, 3])), r"bias must be int32 of shape \(3,\), got int32 \(1, 3\)"),
