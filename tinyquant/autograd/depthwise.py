@@ -16,7 +16,7 @@ from math import gcd
 
 import numpy as np
 
-from tinyquant.autograd.geometry import Window, pad_image, turned_windows
+from tinyquant.autograd.geometry import Window, from_turned, pad_image
 from tinyquant.autograd.memory import empty
 from tinyquant.autograd.tensor import Array
 
@@ -35,7 +35,10 @@ class PhasedImage:
         n, hp, wp, c = xp.shape
         # (N, HP, phase, WP / sw, C)
         phased = xp.reshape(n, hp, wp // sw, sw, c).transpose(0, 1, 3, 2, 4)
-        self.array = np.ascontiguousarray(phased)
+        self.array = phased
+        if sw > 1 or not phased.flags.c_contiguous:
+            self.array = empty(phased.shape, x.dtype)
+            self.array[...] = phased
         self.window = window
 
     def views(self) -> list[tuple[slice, Array]]:
@@ -83,10 +86,5 @@ def depthwise_weight_gradient(image: PhasedImage, dy: Array) -> Array:
 
 def depthwise_input_gradient(dy: Array, weight: Array, window: Window, multiplier: int) -> Array:
     """dx (N, H, W, C / multiplier) from dy (N, OH, OW, C) and a weight (KH, KW, C)."""
-    dx = empty((len(dy), *window.size, dy.shape[3]), dy.dtype)
-    for part in turned_windows(window):
-        piece: Array | float = 0.0
-        if part.window is not None:
-            piece = depthwise(PhasedImage(dy, part.window, 1), weight[part.taps[0], part.taps[1]])
-        dx[:, part.cells[0], part.cells[1]] = piece
+    dx = from_turned(window, dy, dy.shape[3], lambda part, turned: depthwise(PhasedImage(dy, turned, 1), weight[part.taps]))
     return dx if multiplier == 1 else dx.reshape(*dx.shape[:3], -1, multiplier).sum(axis=4)

@@ -10,7 +10,7 @@ and refuse what does not fit with a message that says why.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias, cast
@@ -21,7 +21,7 @@ from tinyquant.autograd.memory import empty
 from tinyquant.autograd.tensor import Array, Tensor
 from tinyquant.graph import same_padding
 
-__all__ = ["Padding", "Pair", "TurnedWindow", "Window", "check_image", "make_window", "pad_image", "pair",
+__all__ = ["Padding", "Pair", "TurnedWindow", "Window", "check_image", "from_turned", "make_window", "pad_image", "pair",
            "turned_windows"]
 
 Pair: TypeAlias = tuple[int, int]
@@ -191,6 +191,17 @@ def turned_windows(window: Window) -> tuple[TurnedWindow, ...]:
                 turned = Window(window.out, kernel, (1, 1), dilation, pads, out)  # type: ignore[arg-type]
             found.append(TurnedWindow((cells_h, cells_w), (taps_h, taps_w), turned))
     return tuple(found)
+
+
+def from_turned(window: Window, dy: Array, channels: int, piece: Callable[[TurnedWindow, Window], Array]) -> Array:
+    """dx (N, H, W, channels) put together from `piece(part, its window)`, one for each of `turned_windows`."""
+    parts = turned_windows(window)
+    if len(parts) == 1 and parts[0].window is not None:
+        return piece(parts[0], parts[0].window)
+    dx = empty((len(dy), *window.size, channels), dy.dtype)
+    for part in parts:
+        dx[:, part.cells[0], part.cells[1]] = 0.0 if part.window is None else piece(part, part.window)
+    return dx
 
 
 def _turned_axis(window: Window, axis: int, first: int) -> tuple[slice, slice, tuple[int, int, Pair, int] | None]:

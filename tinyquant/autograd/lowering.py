@@ -27,7 +27,7 @@ from math import prod
 
 import numpy as np
 
-from tinyquant.autograd.geometry import Window, pad_image, turned_windows
+from tinyquant.autograd.geometry import TurnedWindow, Window, from_turned, pad_image
 from tinyquant.autograd.memory import empty
 from tinyquant.autograd.products import sum_rows
 from tinyquant.autograd.tensor import Array
@@ -82,20 +82,12 @@ def weight_gradient(padded: Array, dy: Array, window: Window) -> Array:
 
 def input_gradient(dy: Array, weight: Array, window: Window) -> Array:
     """dx (N, H, W, C) from dy (N, OH, OW, O) and the OHWI weight."""
-    turned = turned_windows(window)
-    dx: Array | None = None
-    for part in turned:
-        piece: Array | float = 0.0
-        if part.window is not None:
-            filters = weight[:, part.taps[0], part.taps[1]].transpose(3, 1, 2, 0)
-            piece = convolve(prepare(dy, part.window), filters, None, part.window)
-            if len(turned) == 1:
-                return piece
-        if dx is None:
-            dx = empty((len(dy), *window.size, weight.shape[3]), dy.dtype)
-        dx[:, part.cells[0], part.cells[1]] = piece
-    assert dx is not None
-    return dx
+
+    def piece(part: TurnedWindow, turned: Window) -> Array:
+        """The cells of dx that these taps, in this order, reach from dy."""
+        return convolve(prepare(dy, turned), weight[:, part.taps[0], part.taps[1]].transpose(3, 1, 2, 0), None, turned)
+
+    return from_turned(window, dy, weight.shape[3], piece)
 
 
 def bias_gradient(dy: Array) -> Array:

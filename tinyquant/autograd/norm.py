@@ -20,8 +20,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinyquant.autograd.memory import empty_like, in_blocks
+from tinyquant.autograd.memory import empty_like, in_blocks, room_for
 from tinyquant.autograd.operands import as_tensor
+from tinyquant.autograd.products import sum_rows
 from tinyquant.autograd.tensor import Array, Op, Tensor
 
 __all__ = ["batch_norm", "dropout"]
@@ -41,30 +42,23 @@ class BatchNorm(Op):
         self.count = x.size // channels
         y = empty_like(rows)
         if s["training"]:
-            self.mean = self._fold(np.ones(len(rows), rows.dtype) @ rows) / self.count
+            self.mean = self._fold(sum_rows(rows)) / self.count
             mean = self._tiled(self.mean)
             squares = np.zeros_like(mean)
             for block in self._blocks():
-                centred = rows[block] - mean
+                centred = np.subtract(rows[block], mean, out=y[block])
                 squares += np.einsum("rx,rx->x", centred, centred)
             var = self._fold(squares) / self.count
             _follow(s["running_mean"], self.mean, s["momentum"])
             _follow(s["running_var"], var * (self.count / (self.count - 1)), s["momentum"])
-            self.inverse = (1 / np.sqrt(var + s["eps"])).astype(x.dtype)
-            scale, shift = self._tiled(self.gamma * self.inverse), self._tiled(beta)
-            for block in self._blocks():
-                part = np.subtract(rows[block], mean, out=y[block])
-                part *= scale
-                part += shift
         else:
-            self.mean = s["running_mean"].astype(x.dtype)
-            self.inverse = (1 / np.sqrt(s["running_var"] + s["eps"])).astype(x.dtype)
-            scale = self.gamma * self.inverse
-            shift = self._tiled(beta - self.mean * scale)
-            scale = self._tiled(scale)
-            for block in self._blocks():
-                part = np.multiply(rows[block], scale, out=y[block])
-                part += shift
+            self.mean, var = s["running_mean"].astype(x.dtype), s["running_var"]
+        self.inverse = (1 / np.sqrt(var + s["eps"])).astype(x.dtype)
+        scale = self.gamma * self.inverse
+        wide_scale, wide_shift = self._tiled(scale), self._tiled(beta - self.mean * scale)
+        for block in self._blocks():
+            part = np.multiply(rows[block], wide_scale, out=y[block])
+            part += wide_shift
         return y.reshape(x.shape)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
@@ -73,8 +67,9 @@ class BatchNorm(Op):
         sums, products = np.zeros_like(mean), np.zeros_like(mean)
         if self.needs[1] or self.needs[2] or self.settings["training"]:
             for block in self._blocks():
-                sums += np.ones(len(rows[block]), rows.dtype) @ dy_rows[block]
-                products += np.einsum("rx,rx->x", dy_rows[block], rows[block] - mean)
+                x, dy_block = rows[block], dy_rows[block]
+                sums += sum_rows(dy_block)
+                products += np.einsum("rx,rx->x", dy_block, np.subtract(x, mean, out=room_for(x)))
         dbeta = self._fold(sums)
         dgamma = self._fold(products) * self.inverse
         return self._input_gradient(dy_rows, dgamma, dbeta).reshape(dy.shape) if self.needs[0] else None, dgamma, dbeta
@@ -92,7 +87,7 @@ class BatchNorm(Op):
         for block in self._blocks():
             part = np.multiply(self.x[block], wide_b, out=dx[block])
             part += wide_c
-            part += dy[block] * wide_a
+            part += np.multiply(dy[block], wide_a, out=room_for(part))
         return dx
 
     def _tiled(self, channels: Array) -> Array:

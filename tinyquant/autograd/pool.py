@@ -93,7 +93,9 @@ class GlobalAvgPool2d(Op):
     def forward(self, *arrays: Array) -> Array:
         x = arrays[0]
         self.shape = x.shape  # (N, H, W, C)
-        return x.mean(axis=(1, 2))  # (N, C)
+        n, h, w, c = x.shape
+        # A product with ones is the fastest sum along an inner axis.
+        return np.ones(h * w, x.dtype) @ x.reshape(n, h * w, c) / (h * w)  # (N, C)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         n, h, w, c = self.shape
