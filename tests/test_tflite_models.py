@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("flatbuffers", reason="the extra `tflite` is not installed")
+pytest.importorskip("flatbuffers", reason="flatbuffers is not installed (extra `tflite`)")
 
 import runtimes
 from interop_cases import differences
@@ -84,10 +84,11 @@ def test_written_and_read_again_it_is_the_same_model(name: str, models_dir: Path
 @pytest.mark.parametrize("name", NAMES)
 def test_the_written_model_gives_the_recorded_bytes_in_the_real_runtime(name: str, runtime: str, models_dir: Path) -> None:
     runtimes.require_runtimes()
-    if runtime not in runtimes.comparable_runtimes():
-        pytest.skip("the recorded bytes of the fast back ends are an AVX-512 machine's")
     model, recorded = load_tflite(models_dir / f"{name}.tflite"), golden(models_dir, name)
     data = tflite_bytes(model)
     wanted = recorded[f"output_{'litert_' if runtime == 'xnnpack' else ''}{runtime}"]
     for x, y in zip(recorded["x"][:3], wanted[:3], strict=True):
-        assert runtimes.run(runtime, data, [x])[model.outputs[0].name].tobytes() == y.tobytes()
+        got = runtimes.run(runtime, data, [x])[model.outputs[0].name]
+        assert got.shape == y.shape
+        # The answers of the two fast back ends were recorded on AVX-512.
+        assert runtime not in runtimes.comparable_runtimes() or got.tobytes() == y.tobytes()

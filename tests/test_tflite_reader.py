@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("flatbuffers", reason="the extra `tflite` is not installed")
+pytest.importorskip("flatbuffers", reason="flatbuffers is not installed (extra `tflite`)")
 
 from interop_cases import HALF, Sketchbook, canonical, damage, differences, file_of, small_inputs, small_model
 from runtimes import NOT_INSTALLED
@@ -25,7 +25,7 @@ from runtimes import NOT_INSTALLED
 from tinyquant.graph import Graph
 from tinyquant.integer.model import IntegerModel
 from tinyquant.interop import TFLiteError, load_tflite, tflite_names, tflite_schema
-from tinyquant.interop.flatbuffer import encode
+from tinyquant.interop.flatbuffer import Decoder, encode, slot
 from tinyquant.interop.tflite_reader import tflite_graph
 from tinyquant.interop.tflite_schema import (
     IDENTIFIER,
@@ -87,6 +87,26 @@ def refused(graph: Graph, change: Callable[[ModelTable], object], match: str) ->
 
 
 # What comes of a file
+
+
+@dataclasses.dataclass
+class Point:
+    """A table to try the reading and writing of tables on."""
+
+    x: int = slot(0, "int32", 7)
+    path: np.ndarray = slot(2, ["int64"])
+    name: str = slot(1, "string")
+    near: Any = slot(4, "union")
+
+
+def test_a_declared_table_is_read_as_it_was_written_and_defaults_take_no_place() -> None:
+    point = Point(-(2**31), np.array([2**62, -3]), "\u20ac", Point(x=3))
+    read = Decoder(encode(point, b"DEMO")).root(Point, b"DEMO")
+    assert (read.x, read.path.tolist(), read.name) == (point.x, [2**62, -3], "\u20ac")
+    assert Decoder(encode(point, b"DEMO")).table(read.near, Point).x == 3
+    empty = Decoder(encode(Point(), b"DEMO")).root(Point, b"DEMO")
+    assert (empty.x, empty.path.tolist(), empty.name, empty.near) == (7, [], "", None)
+    assert len(encode(Point(x=7), b"DEMO")) < len(encode(Point(x=8), b"DEMO"))
 
 
 def test_a_model_comes_back_as_it_was_written() -> None:

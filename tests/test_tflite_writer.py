@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("flatbuffers", reason="the extra `tflite` is not installed")
+pytest.importorskip("flatbuffers", reason="flatbuffers is not installed (extra `tflite`)")
 
 import runtimes
 from golden_cases import golden_case, golden_names
