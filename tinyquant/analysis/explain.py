@@ -197,7 +197,7 @@ def _find(graph: Graph, name: str) -> Node:
         raise ValueError(
             f"node must be computed by the model, got its input {name!r}. Its codes are what you passed in."
         )
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4) or names[:5]
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4) or names[:3]
     raise ValueError(
         f"node must be a node of the model, got {name!r}. Near it: {', '.join(map(repr, near))}."
     )

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tinyquant.cli import demo
+from tinyquant.cli import demo, explain, inspect, run
 
 __all__ = ["main"]
 
-_COMMANDS = (demo,)
+_COMMANDS = (demo, inspect, run, explain)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -29,6 +29,7 @@ __all__ = [
     "clamp_meaning",
     "pick",
     "place",
+    "plain",
     "scale_of",
     "shorten",
     "signed",
@@ -106,12 +107,22 @@ def place(index: Sequence[int]) -> str:
     return "[" + ", ".join(str(int(i)) for i in index) + "]"
 
 
+def plain(name: str) -> str:
+    """A name as printable ASCII: a file may call a tensor anything.
+
+    >>> plain("a\\tb")
+    'a\\\\tb'
+    """
+    return name.encode("unicode_escape").decode("ascii")
+
+
 def shorten(name: str, width: int) -> str:
-    """A name of at most `width` characters: its middle is what one can do without.
+    """A name of at most `width` printable characters: its middle is what one can do without.
 
     >>> shorten("model/conv2d/BiasAdd;model/bn", 15)
     'model/...del/bn'
     """
+    name = plain(name)
     if len(name) <= width:
         return name
     head = (width - 3) // 2
