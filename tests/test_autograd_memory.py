@@ -13,7 +13,7 @@ from tinyquant import autograd as F
 from tinyquant.autograd import Tensor, memory
 from tinyquant.autograd.memory import empty, empty_like, in_blocks, room_for
 
-LARGE = (300, 100)  # 120 kB of float32: lent from the pool
+LARGE = (400, 100)  # 160 kB of float32: lent from the pool
 
 recycles = pytest.mark.skipif(not memory._COUNTS, reason="this Python does not count holders")
 

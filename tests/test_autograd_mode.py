@@ -77,6 +77,20 @@ def test_a_recorder_of_one_thread_does_not_see_another():
     assert log.calls == []
 
 
+def test_a_recorder_that_can_read_is_told_when_a_number_is_looked_at_and_any_other_is_left_alone():
+    class Reader(Log):
+        def read(self, tensor):
+            self.calls.append(tensor)
+
+    x = Tensor([2.5])
+    reader = Reader()
+    with recording(reader):
+        assert (x.item(), float(x), bool(x)) == (2.5, 2.5, True)
+    assert reader.calls == [x, x, x]
+    with recording(Log()):
+        assert not Tensor(0.0)
+
+
 def test_backward_is_not_recorded():
     log = Log()
     y = (Tensor([1.0], requires_grad=True) * 2.0).sum()

@@ -8,7 +8,7 @@ A buffer is free again when nobody holds an array made of it. Python counts the 
 arrays hold the buffer they look into, so the count of the buffer itself tells: no one has to give anything back,
 and an array that somebody keeps is never overwritten.
 
-With this module one can get uninitialised arrays (`empty`, `empty_like`) faster than from numpy; below 64 KiB, and
+With this module one can get uninitialised arrays (`empty`, `empty_like`) faster than from numpy; below 128 KiB, and
 in Pythons without such a count, they are numpy's own.
 """
 
@@ -27,7 +27,7 @@ __all__ = ["Array", "empty", "empty_like", "in_blocks", "room_for"]
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
-_SMALLEST = 1 << 16
+_SMALLEST = 1 << 17
 _LARGEST_TOTAL = 1 << 29
 _BLOCK = 1 << 16
 _LINE = 64

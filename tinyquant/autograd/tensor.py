@@ -123,7 +123,7 @@ class Tensor:
         if self.size != 1:
             raise ValueError(f"item() needs a tensor of one number, got shape {self.shape}. "
                              "Take one out first, or use .numpy().")
-        if isinstance(mode.recorder, ReadingRecorder):
+        if mode.recorder is not None and isinstance(mode.recorder, ReadingRecorder):
             mode.recorder.read(self)
         return float(self.data.item())
 
