@@ -275,10 +275,10 @@ def test_every_command_helps_with_an_example(command: str, capsys: pytest.Captur
 
 
 SMALL = """\
- #  name          op               reads  output scale zero multiplier shift bytes MACs RAM
-i0  x             input                   1x2      0.5   -1
- 0  net/act/Relu  FULLY_CONNECTED  i0     1x2     0.25   10    0.25..1 -1..1    12    4   4
- 1  out           RELU             0      1x2     0.25   10          1     1              4
+ #  name          op               reads  output  scale zero multiplier shift bytes MACs RAM
+i0  x             input                   1x2       0.5   -1
+ 0  net/act/Relu  FULLY_CONNECTED  i0     1x2      0.25   10    0.25..1 -1..1    12    4   4
+ 1  out           RELU             0      1x2      0.25   10          1     1              4
 
 2 nodes, declared batch 1, output: out
 12 bytes of parameters, 4 multiply-accumulates a run
