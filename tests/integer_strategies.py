@@ -332,7 +332,9 @@ def networks(draw: st.DrawFn, longest: int = 6) -> Drawn:
     recent = [g.enter((g.batch, g.number(3, 7), g.number(3, 7), g.number(1, 4)))]
     for _ in range(g.number(2, longest)):
         x = recent[-1] if g.pick(True, True, False) else recent[0]
-        legal = [op for op in GROW if (len(x.shape) == 4 or op not in IMAGES) and len(x.shape) > 1]
+        assert x.qparams is not None
+        coarse = {"LOGISTIC", "TANH"} if float(x.qparams.scale) >= 16 else set()
+        legal = [op for op in GROW if (len(x.shape) == 4 or op not in IMAGES) and len(x.shape) > 1 and op not in coarse]
         if not legal or int(np.prod(x.shape)) > 2000:
             break
         recent = [recent[-1], GROW[g.pick(*legal)](g, x)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyquant.graph import Graph, Node, Value
 from tinyquant.integer.model_inputs import Arrays, by_name, checked
-from tinyquant.integer.reference import Schedule
+from tinyquant.integer.reference import Schedule, growing_values
 from tinyquant.integer.registry import (
     InexactDialectWarning,
     RunGraph,
@@ -78,7 +78,7 @@ class IntegerModel:
         self.graph = graph
         self.inputs: tuple[Value, ...] = graph.inputs
         self.outputs: tuple[Value, ...] = tuple(graph.value(name) for name in graph.outputs)
-        self._batched = _batched(graph)
+        self._batched = growing_values(graph)
         # Building the steps is what finds a node that cannot run: at once, not at the first call.
         self._schedules = {"tflm": Schedule(graph)}
         self._engines: dict[tuple[str, str], RunGraph | None] = {}
@@ -241,14 +241,3 @@ class IntegerModel:
             if strict:
                 raise ValueError(f"{message}, and strict=True wants it to be. Use dialect=\"tflm\", or strict=False.")
             warnings.warn(f"{message}: expect differences, mostly of one code.", InexactDialectWarning, stacklevel=3)
-
-
-def _batched(graph: Graph) -> frozenset[str]:
-    """Names of the values that may have k times the declared rows: all that depend on an input, or none."""
-    if not graph.rows_are_independent():
-        return frozenset()
-    names = {value.name for value in graph.inputs}
-    for node in graph:
-        if names.intersection(node.inputs):
-            names.add(node.name)
-    return frozenset(names)

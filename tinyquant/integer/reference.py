@@ -15,7 +15,7 @@ import numpy as np
 from tinyquant.graph import Graph
 from tinyquant.integer.registry import RunGraph, Runner, build_step, register_engine
 
-__all__ = ["Schedule", "in_blocks"]
+__all__ = ["Schedule", "growing_values", "in_blocks"]
 
 BLOCK_BYTES = 1 << 18
 """What the largest intermediate of a block should fit in, so that a handful of them stay in a core's second-level cache."""
@@ -69,6 +69,20 @@ class Schedule:
             if name in self.graph.outputs:
                 wanted[name] = value
         return [wanted[name] for name in self.graph.outputs]
+
+
+def growing_values(graph: Graph) -> frozenset[str]:
+    """Names of the values that have k times their declared rows in a run of k batches; none where rows mix.
+
+    That is all that depend on an input: what is made of constants alone is the same for every row.
+    """
+    if not graph.rows_are_independent():
+        return frozenset()
+    names = {value.name for value in graph.inputs}
+    for node in graph:
+        if names.intersection(node.inputs):
+            names.add(node.name)
+    return frozenset(names)
 
 
 def rows_per_block(graph: Graph) -> int:
