@@ -174,7 +174,7 @@ FULLY_CONNECTED: matrix times vector.
    y  int8 [1, 2]  scale 1    zero point 10  node
 
 1. The products
-   All 2 weights of output channel 1 meet a cell of the input here.
+   Every weight of output channel 1, 2 in all, meets a cell of the input here.
    A weight multiplies code - zero point, the input in steps of its scale.
    input cell   weight   code   code - (-1)   product
    [0, 0]            3      7             8        24

@@ -150,7 +150,7 @@ def weighted_sum(question: Question) -> Story:
     lines = [
         f"Of the {window} weights of output channel {channel}, {len(terms)} meet a cell of the input here."
         if len(terms) < window
-        else f"All {window} weights of output channel {channel} meet a cell of the input here.",
+        else f"Every weight of output channel {channel}, {window} in all, meets a cell of the input here.",
         "A weight multiplies code - zero point, the input in steps of its scale.",
         *table(rows),
     ]
