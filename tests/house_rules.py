@@ -44,9 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"numerics", "autograd", "nn"},
     "testing": _BELOW_VIEWS | {"analysis"},
     "labs": _BELOW_VIEWS | {"analysis", "plot", "data", "models", "testing", TOP},
-    "cli": _BELOW_VIEWS | {"analysis", "plot", "data", "models", "testing", "labs", TOP},
+    "cli": _BELOW_VIEWS | {"analysis", "plot", "data", "models", "testing", "labs", "checkpoints", TOP},
     "__main__": {"cli"},
-    "checkpoints": {"numerics", "nn", "training", "data", "models"},
+    "checkpoints": {"numerics", "nn", "training", "quantization", "data", "models"},
     # tinyquant/__init__.py re-exports the public names, and stays light: plot comes on first use (another rule sees to it)
     TOP: _BELOW_VIEWS | {"analysis", "plot", "data", "models", "testing", "labs"},
 }
