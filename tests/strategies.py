@@ -136,9 +136,10 @@ real_multipliers = st.one_of(
     st.floats(0.0, 1.0),
     exponents.map(lambda e: 2.0**e),
     exponents.map(lambda e: float(np.nextafter(2.0**e, 0))),
+    st.tuples(st.integers(2**30, 2**31 - 1), exponents).map(lambda pair: (pair[0] + 0.5) * 2.0 ** (pair[1] - 31)),
     st.sampled_from([0.0, 1.0, 2.0**-32, float(np.nextafter(2.0**-32, 0)), 2.0**-33, 2.0**-31, 5e-324, 2.0**31 - 1]),
 ).flatmap(lambda real: st.sampled_from([real, -real]))
-"""Reals that `quantize_multiplier` takes: powers of two and their lower neighbours, what flushes to zero, negatives."""
+"""Reals that `quantize_multiplier` takes: powers of two and their lower neighbours, ties, what flushes to zero, negatives."""
 
 _magnitudes = st.one_of(st.integers(2**30, 2**31 - 1), st.sampled_from([2**30, 2**30 + 1, 2**31 - 1, 1583594044]))
 multipliers = st.one_of(_magnitudes, _magnitudes.map(lambda m: -m), st.just(0))

@@ -64,6 +64,7 @@ def ties(draw: st.DrawFn) -> tuple[int, int, int]:
 @example(real=0.25)
 @example(real=1.0)
 @example(real=1 - 2.0**-53)
+@example(real=(2**30 + 0.5) / 2**31)
 @example(real=-(2.0**-32))
 def test_the_multiplier_is_the_rounded_mantissa(real: float) -> None:
     """real = f 2**e, 1/2 <= |f| < 1: (half_away(f 2**31), e); (2**30, e + 1) when that is 2**31; (0, 0) when e < -31."""

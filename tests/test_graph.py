@@ -123,6 +123,7 @@ def test_settings_are_brought_to_one_form_and_defaults_filled_in() -> None:
     assert complete_attrs("MEAN", {"axis": np.array([1, 2]), "keep_dims": 1}) == {"axis": (1, 2), "keep_dims": True}
     assert complete_attrs("MEAN", {"axis": ()})["axis"] == ()
     assert complete_attrs("PAD", {"paddings": [[0, 0], (1.0, 2)]}) == {"paddings": ((0, 0), (1, 2))}
+    assert complete_attrs("MAX_POOL_2D", {"filter": [2]})["filter"] == (2, 2)
     assert complete_attrs("SOFTMAX", {"beta": np.float32(2)}) == {"beta": 2.0}
     assert [type(n) for n in complete_attrs("MEAN", {"axis": np.array([1])})["axis"]] == [int]
 
@@ -246,6 +247,7 @@ def test_a_graph_is_read_by_name_and_in_order() -> None:
     assert graph.node("b").op == "TANH"
     assert [n.name for n in graph.consumers("a")] == ["b", "c"]
     assert [n.name for n in graph.consumers("x")] == ["a"]
+    assert [n.name for n in graph.consumers("b")] == ["c"]
     assert graph.consumers("c") == ()
     assert (graph.value("x"), graph.value("c")) == (value("x", 2, 3), Value("c", (2, 3), F32))
     assert all(type(part) is tuple for part in (graph.inputs, graph.nodes, graph.outputs))

@@ -40,7 +40,7 @@ def _ints(value: Any) -> tuple[int, ...]:
 def _pair(value: Any) -> tuple[int, int]:
     """one or two positive whole numbers"""
     numbers = _ints(value)
-    first, second = numbers if np.ndim(value) else numbers * 2
+    first, second = numbers * 2 if len(numbers) == 1 else numbers
     if min(first, second) < 1:
         raise ValueError
     return first, second

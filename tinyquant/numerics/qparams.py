@@ -316,8 +316,7 @@ def _whole(name: str, value: object) -> int:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    """A read-only copy."""
-    array = array.copy()
+    """The same array, read-only from now on."""
     array.flags.writeable = False
     return array
 
