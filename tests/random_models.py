@@ -510,6 +510,9 @@ def draw_network(seed: int) -> Drawn:
     else:
         x = draw.enter(shape)
     for _ in range(draw.integer(2, 6)):
+        if not 2.0**-20 < draw.of(x).scale < 2.0**20:
+            # A longer chain of far multipliers would leave float32.
+            return draw.finish(f"network seed {seed}")
         x = _BLOCKS[draw.integer(0, len(_BLOCKS) - 1)](draw, x)
     if draw.integer(0, 3):
         x = _classifier(draw, x)
