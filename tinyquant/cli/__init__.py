@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tinyquant.cli import demo, explain, inspect, run
+from tinyquant.cli.one_thread import run_in_one_thread
 
 __all__ = ["main"]
 
@@ -44,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for module in _COMMANDS:
         module.add(commands)
     args = parser.parse_args(argv)
+    if getattr(args, "one_thread", False):
+        code = run_in_one_thread(sys.argv[1:] if argv is None else argv)
+        if code is not None:
+            return code
     try:
         return int(args.run(args))
     except ImportError as error:

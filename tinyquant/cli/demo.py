@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--split", type=int, default=0, choices=range(10), metavar="0..9", help="which packaged split of the digits"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, one_thread=True)
 
 
 @dataclass(frozen=True)
@@ -247,5 +247,6 @@ class _Progress:
     def _show(self, text: str) -> None:
         if self.stream.isatty():
             print(f"\r{text:<78}", end="", file=self.stream, flush=True)
-        else:
+        elif "epoch" not in text:
+            # A log wants a line a step, not one an epoch.
             print(text, file=self.stream, flush=True)
