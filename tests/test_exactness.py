@@ -74,7 +74,7 @@ def test_every_accumulator_of_a_small_layer() -> None:
     acc = np.arange(-1200, 1201)
     for m in (2**30, 2**30 + 1, 1583594044, 2**31 - 1):
         for e in (0, -1, -2, -5, -9):
-            for low, high in ((-128, 127), (0, 255), (-3, 200)):
+            for low, high in ((-128, 127), (0, 255), (-1, 200)):
                 form = Requantization.proved(np.array([1200]), None, np.array([m]), np.array([e]), low, high)
                 assert form is not None and form.one_sided == (low >= 0)
                 expected = [clamp(rescaled(int(a), m, e), low, high) for a in acc]
@@ -89,7 +89,10 @@ def test_what_has_no_proof_is_declined() -> None:
 
     assert proved(100, 2**29, 0) is None
     assert proved(2**28, 2**30, 3) is None and proved(2**28 - 1, 2**30, 3) is not None
-    assert proved(2**30, 2**31 - 1, -25) is None and proved(2**30, 2**31 - 1, -12) is not None
+    # Results up to 130 in units of 2**-(31 + n): 130 * 2**45 is below 2**53, 130 * 2**46 is not.
+    assert proved(2**30, 2**31 - 1, -15) is None and proved(2**30, 2**31 - 1, -14) is not None
+    # A sum that stays small needs no clamp to be exact.
+    assert proved(2**21, 2**30, -20) is not None
     assert proved(100, 0, 0) is not None
 
 

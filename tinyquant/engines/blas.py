@@ -30,7 +30,7 @@ from tinyquant.integer.registry import RunGraph, Step, build_step, register_engi
 
 __all__ = ["Engine", "Plan"]
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 19
 """How large the largest value of a block may be as float64, so that working memory stays in the cache."""
 
 MOST_PLANS = 6

@@ -20,6 +20,7 @@ from tinyquant.engines.blas_memory import NO_FRAME, Layer, Scratch, Slot
 from tinyquant.engines.exactness import Call
 from tinyquant.graph import Node, Value
 from tinyquant.integer.kernels import KERNELS
+from tinyquant.integer.kernels.activations import exponentials, shares_of_the_sum
 from tinyquant.integer.kernels.windows import Padding, cells, pad_image
 from tinyquant.integer.prepare_checks import real_scale, zero_code
 from tinyquant.integer.registry import Runner, Step
@@ -43,6 +44,8 @@ def code_layer(node: Node, inputs: Sequence[Value], step: Runner) -> Layer:
     if node.op in ("AVERAGE_POOL_2D", "MAX_POOL_2D") and isinstance(step, Step) and step.kernel is KERNELS[node.op]:
         if prod(node.attrs["filter"]) < 2**16:
             return Pool(node, step)
+    if node.op == "SOFTMAX" and isinstance(step, Step) and step.kernel is KERNELS[node.op]:
+        return Softmax(step)
     if node.op in ("RESHAPE", "TRANSPOSE") and {zero_code(value) for value in inputs} == {zero_code(node)}:
         return Move(node)
     return Kernel(step)
@@ -87,6 +90,24 @@ class OneCode:
             return [*calls, lambda: y.store(self.table[index])]
         # Every index is within the table; "clip" only spares numpy a copy made for the case that one is not.
         return [*calls, partial(np.take, self.table, index, out=found, mode="clip"), partial(np.copyto, y.inner, found)]
+
+
+class Softmax:
+    """SOFTMAX: a difference of codes has 256 values, so the exponentials are a table; the rest is the kernel's."""
+
+    padding: Padding = NO_FRAME
+
+    def __init__(self, step: Step) -> None:
+        self.table = exponentials(np.arange(-255, 1), **step.arguments)
+
+    def bind(self, xs: Sequence[Slot], y: Slot, scratch: Scratch) -> list[Call]:
+        """The calls for one block."""
+        return [partial(self._run, xs[0], y)]
+
+    def _run(self, x: Slot, y: Slot) -> None:
+        """Differences, looked up; then each entry's share."""
+        difference = (x.inner - x.inner.max(axis=-1, keepdims=True)).astype(np.intp)
+        y.store(shares_of_the_sum(self.table[difference + 255]))
 
 
 class TwoCodes:

@@ -23,7 +23,7 @@ from tinyquant.numerics.fixed_point import (
 )
 from tinyquant.numerics.rounding import saturate
 
-__all__ = ["leaky_relu", "logistic", "relu", "relu6", "softmax", "tanh"]
+__all__ = ["exponentials", "leaky_relu", "logistic", "relu", "relu6", "shares_of_the_sum", "softmax", "tanh"]
 
 
 def relu(
@@ -232,10 +232,22 @@ def softmax(x: np.ndarray, *, multiplier: int, shift: int, difference_min: int) 
     >>> softmax(np.int8([[0, 0], [16, 0]]), multiplier=2**30, shift=23, difference_min=-495).tolist()            # S_x = 1/16
     [[0, 0], [59, -59]]
     """
-    product = saturating_rounding_doubling_high_mul
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True, initial=-128)
-    fixed = product(np.maximum(difference, difference_min) << shift, multiplier)
-    exponential = np.where(difference < difference_min, 0, q.exp_on_negative_values(fixed, 5))
+    return shares_of_the_sum(exponentials(difference, multiplier, shift, difference_min))
+
+
+def exponentials(difference: np.ndarray, multiplier: int, shift: int, difference_min: int) -> np.ndarray:
+    """exp(difference * beta * S_x) in Q0.31, for differences of codes of at most 0: the first half of `softmax`.
+
+    >>> exponentials(np.array([0, -16, -400]), 2**30, 23, -495).tolist()          # S_x = 1/16; e**-1 * 2**31 is 790015084.4
+    [2147483647, 790015308, 0]
+    """
+    fixed = saturating_rounding_doubling_high_mul(np.maximum(difference, difference_min) << shift, multiplier)
+    return np.where(difference < difference_min, 0, q.exp_on_negative_values(fixed, 5))
+
+
+def shares_of_the_sum(exponential: np.ndarray) -> np.ndarray:
+    """int8 codes of each entry's share of its row's sum, for Q0.31 numbers: the second half of `softmax`, which see."""
     total = rounding_divide_by_pot(exponential, 12).sum(axis=-1, keepdims=True)
     if np.any(total >= 1 << 28):
         raise ValueError(
@@ -245,5 +257,5 @@ def softmax(x: np.ndarray, *, multiplier: int, shift: int, difference_min: int) 
     # How many leading zeros a 32-bit register shows: one for every power of two above the number.
     headroom = (total[..., None] < (1 << np.arange(32, dtype=np.int64))).sum(axis=-1)
     inverse = q.reciprocal((total << headroom) - (1 << 31))
-    scaled = rounding_divide_by_pot(product(inverse, exponential), 35 - headroom)
+    scaled = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(inverse, exponential), 35 - headroom)
     return saturate(scaled - 128, -128, 127, np.int8)
