@@ -1,8 +1,7 @@
 """Opening the box of `quantize_model`: from a float model and what calibration saw to a fake-quantized one.
 
 Five steps, each a file of this room: the captured graph is fused (`fuse`), values that must share a
-quantizer are grouped (`groups`), each group's range becomes a scale and a zero point
-(`numerics.choose_qparams`), weights get their quantizers (`weights`), and the nodes are put together (`model`).
+quantizer are grouped (`groups`), each group's range becomes a scale and a zero point (`ranges`), weights get their quantizers (`weights`), and the nodes are put together (`model`).
 
 With this module one can quantize a trained model (`quantize_model`).
 """
@@ -12,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from tinyquant.autograd import no_grad
-from tinyquant.graph import OPS, Graph, Node
+from tinyquant.graph import Graph, Node
 from tinyquant.nn import Module
-from tinyquant.numerics.qparams import QParams, choose_qparams
 from tinyquant.quantization.calibrate import Calibration
 from tinyquant.quantization.capture import capture, require_module
 from tinyquant.quantization.fuse import fuse, sharing_key
-from tinyquant.quantization.groups import Groups, form_groups
+from tinyquant.quantization.groups import form_groups
 from tinyquant.quantization.model import FakeQuantModel, FakeQuantNode
+from tinyquant.quantization.ranges import choose_activation_qparams
 from tinyquant.quantization.schemes import TFLITE_INT8, Scheme
 
 __all__ = ["quantize_model"]
@@ -101,7 +100,7 @@ def quantize_model(
     if bn == "fold":
         fused = _fold_all(fused)
     groups = form_groups(fused)
-    return FakeQuantModel(groups.graph, scheme, _choose_all(groups, calibration, scheme))
+    return FakeQuantModel(groups.graph, scheme, choose_activation_qparams(groups, calibration, scheme))
 
 
 def _refuse_stale(model: Module, calibration: Calibration) -> None:
@@ -137,43 +136,3 @@ def _fold_all(graph: Graph) -> Graph:
             node = node.replace(params=folded[key])
         nodes.append(node)
     return Graph(graph.inputs, tuple(nodes), graph.outputs)
-
-
-def _choose_all(groups: Groups, calibration: Calibration, scheme: Scheme) -> dict[str, QParams | None]:
-    """The quantizer of every value: one a group, from the range of all its members."""
-    graph = groups.graph
-    by_group: dict[str, QParams | None] = {}
-    for group in dict.fromkeys(groups.of.values()):
-        members = groups.members(group)
-        settings = [scheme.for_node(name) for name in members]
-        if any(s.exclude for s in settings):
-            by_group[group] = None
-            continue
-        bits = min(s.activation_bits for s in settings)
-        fixed = OPS[groups.fixed[group]].fixed if group in groups.fixed else None
-        if fixed is not None:
-            by_group[group] = _fixed_qparams(*fixed, bits)
-            continue
-        ends = [_range(name, graph, calibration) for name in members]
-        by_group[group] = choose_qparams(
-            min(low for low, _ in ends), max(high for _, high in ends), bits=bits, power_of_two=settings[0].power_of_two
-        )
-    return {name: by_group[group] for name, group in groups.of.items()}
-
-
-def _fixed_qparams(scale: float, zero_point: int, bits: int) -> QParams:
-    """The fixed quantizer of an operator, the same range at other widths."""
-    # The zero point is 0 or the lowest code, so scaling it by a power of two leaves it whole.
-    step = 2.0 ** (8 - bits)
-    return QParams(scale * step, int(zero_point / step), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
-def _range(name: str, graph: Graph, calibration: Calibration) -> tuple[float, float]:
-    """What calibration saw at a value: for a fused node, after the last node it absorbed."""
-    if name in {value.name for value in graph.inputs}:
-        return calibration.range(name)
-    node = graph.node(name)
-    if name not in calibration.statistics:
-        # A requantize node carries the value it reads.
-        return _range(node.inputs[0], graph, calibration)
-    return calibration.range(node.absorbed[-1] if node.absorbed else name)
