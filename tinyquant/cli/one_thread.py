@@ -26,5 +26,5 @@ def run_in_one_thread(argv: Sequence[str]) -> int | None:
         return None
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
-    environment = {**os.environ, **{name: "1" for name in _SETTINGS}, "PYTHONPATH": path}
+    environment = {**os.environ, **dict.fromkeys(_SETTINGS, "1"), "PYTHONPATH": path}
     return subprocess.call([sys.executable, "-m", "tinyquant", *argv], env=environment)
