@@ -1,7 +1,8 @@
 """Opening the box of `quantize_model`: from a float model and what calibration saw to a fake-quantized one.
 
 Five steps, each a file of this room: the captured graph is fused (`fuse`), values that must share a
-quantizer are grouped (`groups`), each group's range becomes a scale and a zero point (`ranges`), weights get their quantizers (`weights`), and the nodes are put together (`model`).
+quantizer are grouped (`groups`), each group's range becomes a scale and a zero point (`ranges`), weights get
+their quantizers (`weights`), and the nodes are put together (`model`).
 
 With this module one can quantize a trained model (`quantize_model`).
 """
