@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -22,7 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import QParams, choose_qparams
 
-from .style import FLOAT_COLOR, INTEGER_COLOR, PALE, QUANTIZED_COLOR, WIDE, Picture, finish, in_house_style
+from .style import FLOAT_COLOR, INTEGER_COLOR, PALE, QUANTIZED_COLOR, canvas, finish, heading, in_house_style
 
 __all__ = ["signal"]
 
@@ -111,7 +110,7 @@ def signal(
     times, values = _checked_signal(t, x)
     panels = _panels(values, qp, bits)
     with in_house_style():
-        figure = Picture(figsize=WIDE) if fig is None else fig
+        figure = canvas(fig)
         _draw(figure, times, values, panels, title)
         return finish(figure, alt=alt or _in_words(times, values, panels), save=save)
 
@@ -167,8 +166,7 @@ def _draw(fig: Figure, t: np.ndarray, x: np.ndarray, panels: list[_Panel], title
     columns = len(panels)
     rows = fig.subplots(2, columns, sharex=True, sharey="row", squeeze=False, height_ratios=(2.4, 1.0))
     fig.subplots_adjust(left=0.11, right=0.95, top=0.755, bottom=0.125, wspace=0.34, hspace=0.3)
-    fig.suptitle(title or _title(panels), x=0.02, y=0.98, ha="left", weight="bold")
-    fig.text(0.02, 0.89, "Time is not sampled, only the value is.", ha="left", va="center")
+    heading(fig, title or _title(panels), "Time is not sampled, only the value is.")
     reach = float(np.clip(max(np.abs(p.error).max() for p in panels), 0.5, 0.8)) * 1.5
     for column, panel in enumerate(panels):
         _draw_curve(rows[0, column], t, x, panel, last=column == columns - 1)
@@ -196,7 +194,7 @@ def _draw_curve(ax: Axes, t: np.ndarray, x: np.ndarray, panel: _Panel, *, last: 
     codes = np.arange(qp.qmin, qp.qmax + 1)
     _draw_pair(ax, t, x, panel.decoded)
     ax.set_title(f"{panel.bits} bits\n", loc="left", weight="bold")
-    ax.set_title(f"{qp.levels} codes\n", loc="right", size=0.9 * matplotlib.rcParams["font.size"])
+    ax.set_title(f"{qp.levels} codes\n", loc="right", size="medium")
     ax.set_title(f"step {qp.scale:.2g}", size="medium")
     if qp.levels <= 2 * FEW_LEVELS:
         ax.hlines(dequantize(codes, qp), t[0], t[-1], color=PALE, linewidth=0.8, zorder=0)

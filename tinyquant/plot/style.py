@@ -5,9 +5,10 @@ a notebook shows by itself (`Picture`), and write it with its alternative text i
 is built like this::
 
     with in_house_style():
-        fig = fig or Picture(figsize=WIDE)
+        figure = canvas(fig)
+        heading(figure, title or "What is seen", "how to read it")
         ...
-        return finish(fig, alt=alt or "what the data says", save=save)
+        return finish(figure, alt=alt or "what the data says", save=save)
 """
 
 from __future__ import annotations
@@ -25,16 +26,25 @@ from matplotlib.figure import Figure
 
 __all__ = [
     "FLOAT_COLOR",
+    "GREY",
+    "HATCH",
+    "INK",
     "INTEGER_COLOR",
+    "MARKER",
+    "PALE",
     "PLAIN",
     "QAT_COLOR",
     "QUANTIZED_COLOR",
+    "SLIDE_INCHES",
     "WIDE",
     "Picture",
+    "canvas",
     "figure_bytes",
     "finish",
+    "heading",
     "in_house_style",
     "save_figure",
+    "slide_bytes",
 ]
 
 FLOAT_COLOR = "#0072B2"
@@ -51,11 +61,22 @@ INTEGER_COLOR = "#E69F00"
 
 INK, PALE = "#222222", "#C9C9C9"
 
+GREY = "#6B6B6B"
+"""Words and marks of the second rank; dark enough to be read on white."""
+
+MARKER = {FLOAT_COLOR: "o", QUANTIZED_COLOR: "s", QAT_COLOR: "^", INTEGER_COLOR: "D"}
+"""Each colour's own mark, and below its hatch: a print in grey tells them apart by these."""
+
+HATCH = {FLOAT_COLOR: "", QUANTIZED_COLOR: "//", QAT_COLOR: "..", INTEGER_COLOR: "xx"}
+
 PLAIN = (6.4, 4.0)
 """Inches of a figure with one panel."""
 
 WIDE = (9.6, 5.4)
 """Inches of a figure with several: 16:9, a slide."""
+
+SLIDE_INCHES = (13.333, 7.5)
+"""A 16:9 slide. `WIDE` blown up to it turns 13 points into 18."""
 
 _STYLE: dict[str, Any] = {
     "figure.dpi": 150,
@@ -65,8 +86,8 @@ _STYLE: dict[str, Any] = {
     "font.size": 13,
     "axes.titlesize": 14,
     "axes.labelsize": 13,
-    "xtick.labelsize": 12,
-    "ytick.labelsize": 12,
+    "xtick.labelsize": 13,
+    "ytick.labelsize": 13,
     "legend.fontsize": 13,
     "legend.frameon": False,
     "figure.titlesize": 18,
@@ -123,6 +144,26 @@ class Picture(Figure):
         return figure_bytes(self, "png", alt=self.alt)
 
 
+def canvas(fig: Figure | None) -> Figure:
+    """The caller's figure, or a new one of the house's size."""
+    return Picture(figsize=WIDE) if fig is None else fig
+
+
+def heading(fig: Figure, title: str, said: str = "") -> None:
+    """The title, in bold at the top left, and a line below it that says how to read the picture.
+
+    Leave the upper 17 % of the figure to it.
+
+    >>> fig = Picture(figsize=WIDE)
+    >>> heading(fig, "One curve, fewer and fewer codes", "Time is not sampled.")
+    >>> [text.get_text() for text in fig.texts]
+    ['One curve, fewer and fewer codes', 'Time is not sampled.']
+    """
+    fig.suptitle(title, x=0.02, y=0.98, ha="left", weight="bold")
+    if said:
+        fig.text(0.02, 0.89, said, ha="left", va="center")
+
+
 def figure_bytes(fig: Figure, kind: str, *, alt: str = "") -> bytes:
     """The figure as a PNG or SVG file, the same bytes each time on one version of matplotlib.
 
@@ -164,6 +205,41 @@ def figure_bytes(fig: Figure, kind: str, *, alt: str = "") -> bytes:
     attributes, end, body = rest.partition(b">")
     description = b"\n <desc>" + escape(alt).encode() + b"</desc>" if alt else b""
     return head + tag + attributes + b' role="img"' + end + description + body
+
+
+def slide_bytes(fig: Figure, kind: str, *, alt: str = "") -> bytes:
+    """A figure of the size `WIDE` as a 16:9 slide: 13.3 x 7.5 inches, so that its 13 points become 18.
+
+    Parameters
+    ----------
+    fig : matplotlib Figure
+        Of the shape 16:9.
+    kind : "png" or "svg"
+        A PNG has 1920 x 1080 dots.
+    alt : str
+
+    Raises
+    ------
+    ValueError
+        Another shape, or another kind of file.
+    """
+    width, height = fig.get_size_inches()
+    if abs(width / height - 16 / 9) > 1e-3:
+        raise ValueError(f"a slide must be 16:9, got {width:g} x {height:g} inches. Draw with figsize={WIDE}.")
+    if kind == "svg":
+        data = figure_bytes(fig, "svg", alt=alt)
+        # The drawing keeps its own units (viewBox); only the size it is shown at grows.
+        for name, inches, slide in (("width", width, SLIDE_INCHES[0]), ("height", height, SLIDE_INCHES[1])):
+            data = data.replace(f'{name}="{72 * inches:g}pt"'.encode(), f'{name}="{72 * slide:g}pt"'.encode(), 1)
+        return data
+    if kind != "png":
+        raise ValueError(f'a slide must be "png" or "svg", got {kind!r}.')
+    buffer = io.BytesIO()
+    with in_house_style():
+        words: dict[str, str | None] = {"Description": alt} if alt else {}
+        dots = {"dpi": (144, 144)}
+        fig.savefig(buffer, format="png", dpi=1920 / width, metadata={"Software": None, **words}, pil_kwargs=dots)
+    return buffer.getvalue()
 
 
 def save_figure(fig: Figure, path: str | os.PathLike[str], *, alt: str = "") -> Path:
