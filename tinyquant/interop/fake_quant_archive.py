@@ -33,12 +33,9 @@ def save_fake_quant(model: FakeQuantModel, path: str | os.PathLike[str]) -> None
             owner = first.setdefault(sharing_key(array), [node.name, key])
             if owner != [node.name, key]:
                 shared.append([[node.name, key], owner])
-    write_archive(
-        path,
-        "fake_quant",
-        {**header, "scheme": dataclasses.asdict(model.scheme), "exact": model.exact, "shared": shared},
-        arrays,
-    )
+    header["scheme"], header["exact"], header["shared"] = dataclasses.asdict(model.scheme), model.exact, shared
+    header["fixed_weights"] = [name for name, made in model.nodes.items() if made.weight_qparams_fixed]
+    write_archive(path, "fake_quant", header, arrays)
 
 
 def load_fake_quant(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FakeQuantModel:
@@ -56,4 +53,7 @@ def load_fake_quant(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fa
     inputs = tuple(dataclasses.replace(value, qparams=None) for value in graph.inputs)
     model = FakeQuantModel(Graph(inputs, nodes, graph.outputs), Scheme(**fields), qparams)
     model.exact = bool(header["exact"])
+    # An archive from before this was written has none.
+    for name in header.get("fixed_weights", []):
+        model.nodes[name].fix_weight_qparams(graph.node(name).param_qparams["weight"])
     return model

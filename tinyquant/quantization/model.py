@@ -22,11 +22,17 @@ from tinyquant.nn import Module, Parameter
 from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import QParams
 from tinyquant.quantization.batch_norm import fold_batch_norm
+from tinyquant.quantization.dynamic import fake_quantize_rows
 from tinyquant.quantization.fake_quant import fake_quantize
 from tinyquant.quantization.float_run import compute_node
 from tinyquant.quantization.fuse import BATCH_NORM_PARAMS, sharing_key
 from tinyquant.quantization.schemes import Scheme
-from tinyquant.quantization.weights import bias_qparams, choose_weight_qparams
+from tinyquant.quantization.weights import (
+    bias_qparams,
+    choose_weight_qparams,
+    fake_quantize_weight,
+    has_groups,
+)
 
 __all__ = ["FakeQuantModel", "FakeQuantNode", "register_writer"]
 
@@ -47,6 +53,8 @@ class FakeQuantNode(Module):
         Of the output; None where the scheme excludes the node.
     weight_qparams : QParams or None
         Chosen anew in each training forward and on `eval()`; what `convert` reads.
+    weight_qparams_fixed : bool
+        True once `fix_weight_qparams` was called: it is chosen anew no more.
     """
 
     def __init__(self, node: Node, settings: Scheme, qparams: QParams | None, shared: dict[int, Parameter]) -> None:
@@ -55,6 +63,7 @@ class FakeQuantNode(Module):
         self.settings = settings
         self.qparams = qparams
         self.weight_qparams: QParams | None = None
+        self.weight_qparams_fixed = False
         # A dict, because a Module takes every Module among its attributes for a part of itself.
         self.peers: dict[str, FakeQuantNode] = {node.name: self}
         self.input_scale: float | None = None
@@ -88,8 +97,9 @@ class FakeQuantNode(Module):
         qp = self.weight_qparams
         assert qp is not None
         rounding = self.settings.rounding
-        values["weight"] = fake_quantize(values["weight"], qp, rounding=rounding)
-        if "bias" in values and self.input_scale is not None:
+        axis, groups = OPS[self.node.op].weight_axis or 0, self.settings.group_size
+        values["weight"] = fake_quantize_weight(values["weight"], qp, axis=axis, group_size=groups, rounding=rounding)
+        if "bias" in values and self.input_scale is not None and not has_groups(groups, axis):
             values["bias"] = fake_quantize(
                 values["bias"], bias_qparams(qp, self.input_scale, values["bias"].size), rounding=rounding
             )
@@ -97,6 +107,8 @@ class FakeQuantNode(Module):
 
     def choose_weight_qparams(self) -> None:
         """Fix the weight's quantizer from the weights as they are now; one for all nodes that share them."""
+        if self.weight_qparams_fixed:
+            return
         uses = []
         for peer in self.peers.values():
             bias = peer.params().get("bias")
@@ -110,9 +122,24 @@ class FakeQuantNode(Module):
             axis=row.weight_axis or 0,
             per_channel=settings.per_channel,
             power_of_two=settings.power_of_two,
+            symmetric=settings.weight_symmetric,
+            signed=settings.signed,
+            group_size=settings.group_size,
+            calibration=settings.weight_calibration,
+            rounding=settings.rounding,
         )
 
+    def fix_weight_qparams(self, qp: QParams) -> None:
+        """Keep this quantizer whatever becomes of the weight, here and at every node that shares it.
+
+        What an algorithm that chose codes needs: it puts the weight on points of this grid, and they stay those codes.
+        """
+        for peer in self.peers.values():
+            peer.weight_qparams, peer.weight_qparams_fixed = qp, True
+
     def forward(self, *inputs: Tensor) -> Tensor:
+        if self.settings.activations == "dynamic" and not self.settings.exclude and "weight" in self.node.params:
+            inputs = (fake_quantize_rows(inputs[0], self.settings),)
         y = compute_node(self.node, inputs, self.quantized_params())
         if self.qparams is None or self.node.op in _MOVES_CODES:
             return y
