@@ -28,8 +28,14 @@ __all__ = ["Array", "empty", "empty_like", "in_blocks", "room_for"]
 Array: TypeAlias = "npt.NDArray[Any]"
 
 _SMALLEST = 1 << 17
+"""Bytes: below this the C library keeps freed memory itself."""
+
 _LARGEST_TOTAL = 1 << 29
+"""Bytes a thread keeps at most."""
+
 _BLOCK = 1 << 16
+"""Numbers: four float32 blocks of this size fit in the 1 MiB of cache that a core has to itself."""
+
 _LINE = 64
 """Bytes of a cache line: vector instructions are fastest on arrays that start with one."""
 
