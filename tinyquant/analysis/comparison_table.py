@@ -41,14 +41,15 @@ def number(value: float | None, digits: int = 2) -> str:
     return text if float(text) else f"{value:.0e}"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines: the first column to the left, the others to the right, two blanks between.
+def aligned(rows: Sequence[Sequence[str]], *, gap: int = 2) -> list[str]:
+    """Rows of cells as lines: the first column to the left, the others to the right, `gap` blanks between.
 
     >>> aligned([["a", "bb"], ["ccc", "1"]])
     ['a    bb', 'ccc   1']
     """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]).rstrip() for row in rows]
+    padded = ([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))] for row in rows)
+    return [(" " * gap).join(cells).rstrip() for cells in padded]
 
 
 def comparison_text(report: Comparison) -> str:
