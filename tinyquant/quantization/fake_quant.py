@@ -20,12 +20,16 @@ import numpy as np
 from tinyquant.autograd import Op, Tensor
 from tinyquant.numerics.affine import dequantize, quantize, round_quotient
 from tinyquant.numerics.qparams import QParams
+from tinyquant.quantization.surrogates import SURROGATES, threshold_distance
 
 __all__ = ["FakeQuantize", "fake_quantize"]
 
 
 class FakeQuantize(Op):
-    """y = dequantize(quantize(x));  dx = dy where the rounded code lies in [qmin, qmax], else 0."""
+    """y = dequantize(quantize(x));  dx = dy * slope where the rounded code lies in [qmin, qmax], else 0.
+
+    The slope is the surrogate's, 1 for "clipped"; "unclipped" passes dy everywhere.
+    """
 
     name = "fake_quantize"
     inside: np.ndarray | None
@@ -50,20 +54,35 @@ class FakeQuantize(Op):
         steps *= scale.astype(steps.dtype)
         # Rounding can leave -0.0, which no code stands for.
         steps += 0.0
+        if self.settings["surrogate"] not in ("clipped", "unclipped"):
+            self.x = x
         return steps.astype(np.float32, copy=False).astype(x.dtype, copy=False)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        surrogate = self.settings["surrogate"]
+        if surrogate == "unclipped":
+            return (dy,)
+        if surrogate != "clipped":
+            scale, _ = self.settings["qp"].along(dy.ndim)
+            dy = dy * SURROGATES[surrogate](threshold_distance(self.x / scale.astype(dy.dtype)))
         return (dy if self.inside is None else dy * self.inside,)
 
 
 @overload
-def fake_quantize(x: Tensor, qp: QParams, *, rounding: str = ..., rng: np.random.Generator | None = ...) -> Tensor: ...
+def fake_quantize(
+    x: Tensor, qp: QParams, *, rounding: str = ..., rng: np.random.Generator | None = ..., surrogate: str = ...
+) -> Tensor: ...
 @overload
 def fake_quantize(
-    x: np.ndarray, qp: QParams, *, rounding: str = ..., rng: np.random.Generator | None = ...
+    x: np.ndarray, qp: QParams, *, rounding: str = ..., rng: np.random.Generator | None = ..., surrogate: str = ...
 ) -> np.ndarray: ...
 def fake_quantize(
-    x: Tensor | np.ndarray, qp: QParams, *, rounding: str = "half_away", rng: np.random.Generator | None = None
+    x: Tensor | np.ndarray,
+    qp: QParams,
+    *,
+    rounding: str = "half_away",
+    rng: np.random.Generator | None = None,
+    surrogate: str = "clipped",
 ) -> Tensor | np.ndarray:
     """The real numbers that survive quantization: dequantize(quantize(x)).
 
@@ -74,17 +93,20 @@ def fake_quantize(
     qp : QParams
     rounding, rng
         As for `quantize`.
+    surrogate : str
+        What the gradient pretends, a name of `SURROGATES`. "clipped" is the straight-through estimator that knows
+        about saturation, "unclipped" the one that does not.
 
     Returns
     -------
     Tensor or array, as x is
-        A Tensor carries the straight-through gradient: 1 where the rounded code lies in [qmin, qmax], ends
+        A Tensor carries the surrogate's gradient; for "clipped" 1 where the rounded code lies in [qmin, qmax], ends
         included, 0 elsewhere. An array comes back as float32.
 
     Raises
     ------
     ValueError, TypeError
-        As `quantize`: NaN and infinity are refused by name.
+        As `quantize`: NaN and infinity are refused by name. An unknown surrogate.
 
     Notes
     -----
@@ -106,5 +128,7 @@ def fake_quantize(
     [1.0, 1.0, 1.0, 0.0]
     """
     if isinstance(x, Tensor) and isinstance(qp, QParams):
-        return FakeQuantize.apply(x, qp=qp, rounding=rounding, rng=rng)
+        if surrogate not in SURROGATES:
+            raise ValueError(f"surrogate must be one of {', '.join(map(repr, SURROGATES))}, got {surrogate!r}.")
+        return FakeQuantize.apply(x, qp=qp, rounding=rounding, rng=rng, surrogate=surrogate)
     return dequantize(quantize(np.asarray(x), qp, rounding=rounding, rng=rng), qp)

@@ -1,0 +1,104 @@
+"""What happens to the quantizers while a network is trained, as data.
+
+A scheme says what the quantizers are; these rules say what training does to them: whether ranges stand still,
+follow the data or are learned, what the gradient of a rounding pretends to be, when quantization begins, and
+where a batch norm takes its statistics from. In eval mode none of them acts: everything stands still.
+
+With this module one can hold all of it in one frozen value (`TrainingRules`), which `quantize_model` fills.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinyquant.quantization.surrogates import SURROGATES
+
+__all__ = ["BATCH_NORM_MODES", "RANGE_MODES", "TRAINING_ROUNDINGS", "WEIGHT_RANGE_MODES", "TrainingRules"]
+
+BATCH_NORM_MODES = ("fold", "freeze", "correct", "reestimate")
+RANGE_MODES = ("frozen", "ema", "learn", "learn_zero_point", "pact")
+WEIGHT_RANGE_MODES = ("follow", "learn")
+TRAINING_ROUNDINGS = ("scheme", "stochastic")
+
+
+@dataclass(frozen=True)
+class TrainingRules:
+    """Every choice of quantization-aware training, frozen; the defaults are what `quantize_model` does unasked.
+
+    Attributes
+    ----------
+    bn : str
+        A name of `BATCH_NORM_MODES`; see `quantize_model`.
+    ranges : str
+        Of activations, a name of `RANGE_MODES`.
+    weight_ranges : str
+        "follow": chosen from the weights anew in each training forward. "learn": a learned scale (LSQ).
+    surrogate : str
+        What the gradient of a rounding pretends to be, a name of `SURROGATES`; learned scales bring their own.
+    rounding : str
+        In training: "scheme", or "stochastic" for weights and activations. In eval mode it is always the scheme's.
+    delay : int, 0 or more
+        So many training forwards run in float before quantization begins.
+    bn_freeze_after : int, 0 or more, or None
+        After so many training forwards the statistics of "correct" and "reestimate" stand still.
+    momentum : float in [0, 1)
+        Weight of the past in ``ranges="ema"``.
+    gradient_scale : bool
+        Whether the gradient of a learned scale is divided by sqrt(N * Qp), as LSQ does.
+    seed : int, 0 or more
+        Of the stochastic rounding.
+
+    Examples
+    --------
+    >>> TrainingRules(ranges="learn").moves_ranges, TrainingRules().moves_ranges
+    (True, False)
+    """
+
+    bn: str = "fold"
+    ranges: str = "frozen"
+    weight_ranges: str = "follow"
+    surrogate: str = "clipped"
+    rounding: str = "scheme"
+    delay: int = 0
+    bn_freeze_after: int | None = None
+    momentum: float = 0.9
+    gradient_scale: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("bn", self.bn, BATCH_NORM_MODES),
+            ("ranges", self.ranges, RANGE_MODES),
+            ("weight_ranges", self.weight_ranges, WEIGHT_RANGE_MODES),
+            ("surrogate", self.surrogate, tuple(SURROGATES)),
+            ("training_rounding", self.rounding, TRAINING_ROUNDINGS),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+        for name, count in (("delay", self.delay), ("bn_freeze_after", self.bn_freeze_after), ("seed", self.seed)):
+            whole = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+            if not whole and not (name == "bn_freeze_after" and count is None):
+                raise ValueError(f"{name} must be a whole number of 0 or more, got {count!r}. It counts training batches.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}. 0.9 remembers about 10 batches.")
+        learned = self.weight_ranges == "learn" or self.ranges in ("learn", "learn_zero_point", "pact")
+        if learned and self.surrogate != "clipped":
+            raise ValueError(
+                f"surrogate must be 'clipped' with learned ranges, got {self.surrogate!r}. "
+                "They have a gradient of their own: leave surrogate out, or use ranges='frozen' or 'ema'."
+            )
+        if self.bn_freeze_after is not None and not self.batch_statistics:
+            raise ValueError(
+                f"bn_freeze_after must go with bn='correct' or 'reestimate', got bn={self.bn!r}, "
+                "which has no moving statistics. Leave it out."
+            )
+
+    @property
+    def moves_ranges(self) -> bool:
+        """Whether training changes the quantizers of activations."""
+        return self.ranges != "frozen"
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether batch norms normalise by the batch while training."""
+        return self.bn in ("correct", "reestimate")
