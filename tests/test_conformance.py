@@ -134,8 +134,7 @@ def described(drawn: Drawn, tensor: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_models_give_the_bytes_of_the_real_runtimes(kind: str, tally: Counter[str]) -> None:
-    default = 8 if kind == "network" else 4
-    share = max(default, -(-ASKED // len(KINDS)))
+    share = max(12, -(-ASKED // len(KINDS)))
     wrong: list[str] = []
     for seed in range(FIRST_SEED, FIRST_SEED + share):
         wrong += compare(draw(kind, seed), tally)
@@ -158,6 +157,119 @@ def test_every_tensor_of_a_real_model_is_the_real_runtimes(name: str, models_dir
                 if not np.array_equal(ours[tensor], expected):
                     wrong.append(f"{runtime}, {tensor}: {first_difference(ours[tensor], expected)}")
     assert not wrong, "\n".join(wrong[:5])
+
+
+def in_one_row_of_ties(op: str, cells: int) -> Model:
+    """A model of `cells` channels, every one of which is -0.5 before it is rounded."""
+    x, y = Tensor("x", (1, 1, 1, cells), scale=1.0), Tensor("y", (1, 1, 1, cells), scale=2.0)
+    constants: tuple[Tensor, ...] = ()
+    options: dict[str, object] = {}
+    if op in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_2D"):
+        # A sum of -2 times 1/4: the bias is the sum.
+        inputs = 1 if op != "DEPTHWISE_CONV_2D" else cells
+        x, y = Tensor("x", (1, 1, 1, inputs), scale=1.0), Tensor("y", (1, 1, 1, cells), scale=4.0)
+        weight = np.zeros((1, 1, 1, cells) if op == "DEPTHWISE_CONV_2D" else (cells, 1, 1, 1), np.int8)
+        constants = (
+            Tensor("weight", weight.shape, scale=1.0, data=weight),
+            Tensor("bias", (cells,), "int32", scale=1.0, data=np.full(cells, -2, np.int32)),
+        )
+        options = {"padding": "valid", "stride": (1, 1), "activation": "none"}
+    names = ("x", *(tensor.name for tensor in constants))
+    if op == "DEPTHWISE_CONV_2D":
+        options |= {"dilation": (1, 1), "depth_multiplier": 1}
+    elif op == "CONV_2D":
+        options |= {"dilation": (1, 1)}
+    elif op == "TRANSPOSE_CONV":
+        constants += (Tensor("size", (4,), "int32", data=np.array([1, 1, 1, cells], np.int32)),)
+        names = ("size", "weight", "x", "bias")
+    elif op == "MEAN":
+        # Four cells of -1, -1, 0, 0 at equal scales.
+        x, y = Tensor("x", (1, 2, 2, cells), scale=1.0), Tensor("y", (1, 1, 1, cells), scale=1.0)
+        constants, names = (Tensor("axes", (2,), "int32", data=np.array([1, 2], np.int32)),), ("x", "axes")
+        options = {"keep_dims": True}
+    elif op == "QUANTIZE":
+        x = Tensor("x", x.shape, "float32")
+    elif op == "REQUANTIZE":
+        # A code of -2 times 1/4; times 1/2 there would be no second rounding.
+        y = Tensor("y", y.shape, scale=4.0)
+    elif op == "DEQUANTIZE":
+        x, y = Tensor("x", x.shape, scale=0.1, zero_point=77), Tensor("y", x.shape, "float32")
+    kind = "QUANTIZE" if op == "REQUANTIZE" else op
+    return Model((x, *constants, y), (Call(kind, names, "y", options),), ("x",), ("y",))
+
+
+@pytest.mark.parametrize("cells", [3, 8, 13, 16, 27, 40])
+@pytest.mark.parametrize(
+    "op", ["CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MEAN", "QUANTIZE", "REQUANTIZE", "DEQUANTIZE"]
+)
+def test_full_vectors_and_remainders_of_a_loop_round_as_the_fast_kernels_do(op: str, cells: int, tally: Counter[str]) -> None:
+    """Every cell is the same tie, so the output itself shows where a kernel's vector loop ends."""
+    model = in_one_row_of_ties(op, cells)
+    code = {"DEQUANTIZE": 127, "REQUANTIZE": -2}.get(op, -1)
+    x = np.full(model.tensors[0].shape, code, np.float32 if op == "QUANTIZE" else np.int8)
+    if op == "MEAN":
+        x[:, 1] = 0
+    assert compare(Drawn(f"{op} of {cells}", model, (x,), RUNTIMES), tally) == []
+
+
+BELOW = 1 - 2.0**-23
+"""The next float32 below 1."""
+
+
+SMALL = (2.0**-11, 2.0**-10 * BELOW, 2.0**-10, 2.0**-9)
+
+
+@pytest.mark.parametrize("op", ["ADD", "SUB"])
+@pytest.mark.parametrize("ratios", [(0.5, small) for small in SMALL] + [(255.9, 0.5), (256.0, 0.5)])
+def test_sums_near_the_limits_of_xnnpack(op: str, ratios: tuple[float, float], tally: Counter[str]) -> None:
+    """Input scales over the output's; beyond the limits LiteRT's fast kernel does it, with other ties.
+
+    All codes of one input meet real 0 and one step of the other.
+    """
+    zero = (3, -5)
+    tensors = [Tensor(name, (1, 2, 256), scale=np.float32(r), zero_point=z) for name, r, z in zip("ab", ratios, zero)]
+    a = np.tile(np.arange(-128, 128), 2).astype(np.int8).reshape(1, 2, 256)
+    b = np.repeat([-5, -4], 256).astype(np.int8).reshape(1, 2, 256)
+    if ratios[0] > 100:
+        # Near zero, or the fast ADD would wrap.
+        a = np.clip(a, 0, 6)
+    output = Tensor("y", (1, 2, 256), scale=1.0, zero_point=7)
+    model = Model((*tensors, output), (Call(op, ("a", "b"), "y", {"activation": "none"}),), ("a", "b"), ("y",))
+    assert compare(Drawn(f"{op} {ratios}", model, (a, b), RUNTIMES), tally) == []
+
+
+@pytest.mark.parametrize("alpha", [None, 2.0**-12, 0.003, 2.0**-8, 0.3, -0.4, -0.003, 1.7])
+@pytest.mark.parametrize("ratio", [2.0**-9 * 1.3, 2.0**-8 * BELOW, 2.0**-8, 0.7, 1.0, 15.9, 128.0, 129.0])
+def test_rescaling_near_the_limits_of_xnnpack(ratio: float, alpha: float | None, tally: Counter[str]) -> None:
+    """int8 QUANTIZE (alpha None) and LEAKY_RELU over all codes, on both sides of 2**-8 and 2**7."""
+    x = np.arange(-128, 128).astype(np.int8)[None]
+    tensors = (
+        Tensor("x", x.shape, scale=np.float32(ratio / 2), zero_point=3),
+        Tensor("y", x.shape, scale=0.5, zero_point=7),
+    )
+    options = {} if alpha is None else {"alpha": float(np.float32(alpha))}
+    call = Call("QUANTIZE" if alpha is None else "LEAKY_RELU", ("x",), "y", options)
+    model = Model(tensors, (call,), ("x",), ("y",))
+    assert compare(Drawn(f"{call.op} {ratio} {alpha}", model, (x,), RUNTIMES), tally) == []
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_a_product_of_scales_rounded_to_float32_shows_at_a_tie(per_channel: bool, tally: Counter[str]) -> None:
+    """The output scale is float32(S_x * S_w) * 2**24, so that odd multiples of 2**23 are ties for who rounds the product, and for
+    nobody else; large enough for the 2**-26 between the two to reach the first rounding."""
+    scale = np.float32(0.1)
+    bias = (np.arange(-255, 256, 2) * 2**23).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
+    count = len(bias)
+    weight = np.zeros((count, 1), np.int8)
+    tensors = (
+        Tensor("x", (1, 1), scale=scale),
+        Tensor("w", weight.shape, scale=np.full(count, scale) if per_channel else scale, data=weight),
+        Tensor("b", (count,), "int32", scale=np.full(count, scale * scale) if per_channel else scale * scale, data=bias),
+        Tensor("y", (1, count), scale=scale * scale * np.float32(2**24), zero_point=1),
+    )
+    call = Call("FULLY_CONNECTED", ("x", "w", "b"), "y", {"activation": "none", "keep_num_dims": False})
+    model = Model(tensors, (call,), ("x",), ("y",))
+    assert compare(Drawn("FULLY_CONNECTED", model, (np.zeros((1, 1), np.int8),), RUNTIMES), tally) == []
 
 
 # ---------------------------------------------------------------------------------------------------------------
