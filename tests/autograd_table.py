@@ -30,6 +30,7 @@ class Row(NamedTuple):
 STRAIGHT_THROUGH = {
     "straight_through": "tests/test_autograd_surrogate.py",
     "fake_quantize": "tests/test_fake_quant.py",
+    "learned_fake_quantize": "tests/test_learned_scale.py",
 }
 """Operations whose gradient is, on purpose, not their slope: they have tests of their exact mask in these files."""
 
