@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Statistics"]
 
-_HALF_BINS = 1024
+_HALF_BINS = 4096
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Statistics:
         Over everything seen; inf and -inf before the first batch.
     momentum : float
         Weight of the past in the moving average, in [0, 1).
-    histogram : int64 array, (2048,)
+    histogram : int64 array, (8192,)
         Counts over [-reach, reach), equal bins.
     reach : float
         A power of two, doubled when a larger magnitude comes.
@@ -93,7 +93,7 @@ class Statistics:
         return merged
 
     def bin_edges(self) -> np.ndarray:
-        """The 2049 edges of the histogram, in the units of the value."""
+        """The 8193 edges of the histogram, in the units of the value."""
         return np.linspace(-self.reach, self.reach, 2 * _HALF_BINS + 1)
 
     def _widen(self, reach: float) -> None:
