@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinyquant.engines.blas_memory import NO_FRAME, Layer, Scratch, Slot
+from tinyquant.engines.dialect_arithmetic import depends_on_position
 from tinyquant.engines.exactness import Call
 from tinyquant.graph import Node, Value
 from tinyquant.integer.kernels import KERNELS
@@ -37,6 +38,8 @@ TWO_CODES = {"ADD", "SUB", "MUL"}
 def code_layer(node: Node, inputs: Sequence[Value], step: Runner) -> Layer:
     """The layer of a node that is no product; a `Kernel` where there is nothing better."""
     codes = all(value.qparams is not None for value in inputs)
+    if isinstance(step, Step) and depends_on_position(step.kernel, step.arguments):
+        return Kernel(step)
     if node.op in ONE_CODE and codes:
         return OneCode(node, step)
     if node.op in TWO_CODES and codes:

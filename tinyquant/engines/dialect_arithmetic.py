@@ -19,7 +19,7 @@ With this module one can see, and try alone, every rule that `dialects` puts tog
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ from tinyquant.numerics.rounding import round_to_int, saturate
 
 __all__ = [
     "by_sign",
+    "depends_on_position",
     "dequantize_in_lanes",
     "exponential_softmax",
     "float32_half_even",
@@ -90,6 +91,16 @@ def in_lanes(lanes: int, period: int) -> Rescale:
         return np.where(full, ties_up(acc, multiplier, shift), multiply_by_quantized_multiplier(acc, multiplier, shift))
 
     return rescale
+
+
+def depends_on_position(kernel: Callable[..., np.ndarray], arguments: Mapping[str, object]) -> bool:
+    """Does this step treat equal cells unequally, so that it is no function of a code and has no table?
+
+    >>> depends_on_position(look_up, {"rescale": ties_up}), depends_on_position(look_up, {"rescale": in_lanes(8, 9)})
+    (False, True)
+    """
+    rule = getattr(arguments.get("rescale"), "__qualname__", "")
+    return kernel in (quantize_by_inverse, dequantize_in_lanes) or rule.startswith(f"{in_lanes.__name__}.")
 
 
 def _in_full_vectors(array: np.ndarray, lanes: int, period: int) -> np.ndarray:
