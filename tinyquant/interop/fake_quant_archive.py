@@ -18,6 +18,7 @@ from tinyquant.interop.graph_archive import graph_from_archive, graph_to_archive
 from tinyquant.quantization.fuse import sharing_key
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.schemes import Scheme
+from tinyquant.quantization.training_rules import TrainingRules
 
 __all__ = ["load_fake_quant", "save_fake_quant"]
 
@@ -35,6 +36,14 @@ def save_fake_quant(model: FakeQuantModel, path: str | os.PathLike[str]) -> None
                 shared.append([[node.name, key], owner])
     header["scheme"], header["exact"], header["shared"] = dataclasses.asdict(model.scheme), model.exact, shared
     header["fixed_weights"] = [name for name, made in model.nodes.items() if made.weight_qparams_fixed]
+    if model.rules != TrainingRules():
+        header["training"] = {
+            "rules": dataclasses.asdict(model.rules),
+            "sharing": model.sharing,
+            "norms_frozen": model.state.norms_frozen,
+            "norms_stale": model.state.norms_stale,
+        }
+        arrays |= {f"training/{i}": array for i, array in enumerate(_moved(model).values())}
     write_archive(path, "fake_quant", header, arrays)
 
 
@@ -51,9 +60,23 @@ def load_fake_quant(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fa
         (pattern, tuple((key, value) for key, value in changes)) for pattern, changes in fields["overrides"]
     )
     inputs = tuple(dataclasses.replace(value, qparams=None) for value in graph.inputs)
-    model = FakeQuantModel(Graph(inputs, nodes, graph.outputs), Scheme(**fields), qparams)
+    training = header.get("training")
+    rules = None if training is None else TrainingRules(**training["rules"])
+    sharing = None if training is None else training["sharing"]
+    model = FakeQuantModel(Graph(inputs, nodes, graph.outputs), Scheme(**fields), qparams, rules, sharing)
     model.exact = bool(header["exact"])
     # An archive from before this was written has none.
     for name in header.get("fixed_weights", []):
         model.nodes[name].fix_weight_qparams(graph.node(name).param_qparams["weight"])
+    if training is not None:
+        moved = {path: arrays[f"training/{i}"] for i, path in enumerate(_moved(model))}
+        model.load_state_dict(model.state_dict() | moved)
+        model.state.norms_frozen, model.state.norms_stale = bool(training["norms_frozen"]), bool(training["norms_stale"])
+        model.eval()
     return model
+
+
+def _moved(model: FakeQuantModel) -> dict[str, np.ndarray]:
+    """What training moves besides the graph's own parameters: learned scales, moving ranges, the count of steps."""
+    beside = ("ranges.", "weight_scales.", "steps")
+    return {path: array for path, array in model.state_dict().items() if path.startswith(beside)}

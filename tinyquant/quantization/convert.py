@@ -55,6 +55,7 @@ def convert(fake_quant_model: FakeQuantModel, *, softmax: bool = False) -> Integ
         )
     if fake_quant_model.training:
         raise ValueError("convert must get a model in eval mode, got one in training mode. Call eval() first.")
+    fake_quant_model.refuse_unfinished()
     structure = fake_quant_model.structure
     source = structure.inputs[0]
     _refuse_what_int8_cannot_hold(fake_quant_model)

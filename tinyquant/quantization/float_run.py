@@ -17,7 +17,7 @@ from tinyquant import autograd as F
 from tinyquant.autograd import Tensor, no_grad
 from tinyquant.graph import Graph, Node
 
-__all__ = ["FLOAT_OPS", "compute_node", "run_graph"]
+__all__ = ["FLOAT_OPS", "activate", "compute_node", "run_graph"]
 
 _Compute = Callable[[Sequence[Tensor], Mapping[str, Tensor], Node], Tensor]
 
@@ -32,7 +32,12 @@ def compute_node(node: Node, inputs: Sequence[Tensor], params: Mapping[str, Tens
     """
     if node.op not in FLOAT_OPS:
         raise ValueError(f"the float lane computes {', '.join(FLOAT_OPS)}, got {node.op} at node {node.name!r}.")
-    return _ACTIVATIONS[node.attrs.get("activation", "none")](FLOAT_OPS[node.op](inputs, params, node))
+    return activate(node, FLOAT_OPS[node.op](inputs, params, node))
+
+
+def activate(node: Node, y: Tensor) -> Tensor:
+    """The fused activation of a node, alone."""
+    return _ACTIVATIONS[node.attrs.get("activation", "none")](y)
 
 
 def run_graph(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:

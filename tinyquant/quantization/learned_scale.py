@@ -184,10 +184,15 @@ class LearnedScale(Module):
     (True, 3)
     """
 
+    start_scale: np.ndarray
+    start_zero: np.ndarray
+
     def __init__(
         self, start: QParams, *, learn_zero_point: bool = False, inner: bool = True, gradient_scale: bool = True
     ) -> None:
-        self.start = start
+        self.register_buffer("start_scale", np.array(start.scale, np.float64))
+        self.register_buffer("start_zero", np.array(start.zero_point, np.int64))
+        self.ends = (start.qmin, start.qmax, start.axis)
         self.inner = inner
         self.gradient_scale = gradient_scale
         self.log_ratio = Parameter(np.zeros(np.shape(start.scale), np.float32))
@@ -199,9 +204,8 @@ class LearnedScale(Module):
     @property
     def qparams(self) -> QParams:
         """The quantizer as the parameters are now; its scale is a float32."""
-        start = self.start
-        zero = np.clip(round_to_int(self._zero().data, "half_away"), start.qmin, start.qmax)
-        return QParams(self._scale().data, zero, start.qmin, start.qmax, start.axis)
+        zero = np.clip(round_to_int(self._zero().data, "half_away"), *self.ends[:2])
+        return QParams(self._scale().data, zero, *self.ends)
 
     def fake_quantize(
         self,
@@ -232,8 +236,13 @@ class LearnedScale(Module):
         )  # fmt: skip
 
     def _scale(self) -> Tensor:
-        return Tensor(np.asarray(self.start.scale, np.float32)) * F.exp(self.log_ratio)
+        return Tensor(self.start_scale.astype(np.float32)) * F.exp(self.log_ratio)
 
     def _zero(self) -> Tensor:
-        start = Tensor(np.asarray(self.start.zero_point, np.float32))
-        return start if self.shift is None else start + self.shift * float(self.start.levels)
+        start = Tensor(self.start_zero.astype(np.float32))
+        if self.shift is None:
+            return start
+        qmin, qmax, _ = self.ends
+        zero = start + self.shift * float(qmax - qmin + 1)
+        # Where 0 lay inside the range it stays inside, or the zero point could not find its way back.
+        return straight_through(zero, np.clip(zero.data, qmin + 1, qmax - 1))

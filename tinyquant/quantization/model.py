@@ -16,157 +16,26 @@ from pathlib import Path
 import numpy as np
 
 from tinyquant.autograd import Tensor, no_grad, straight_through
-from tinyquant.graph import OPS, Graph, Node, Value
+from tinyquant.graph import Graph, Value
 from tinyquant.integer.registry import build_step
 from tinyquant.nn import Module, Parameter
 from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import QParams
-from tinyquant.quantization.batch_norm import fold_batch_norm
-from tinyquant.quantization.dynamic import fake_quantize_rows
-from tinyquant.quantization.fake_quant import fake_quantize
-from tinyquant.quantization.float_run import compute_node
-from tinyquant.quantization.fuse import BATCH_NORM_PARAMS, sharing_key
-from tinyquant.quantization.schemes import Scheme
-from tinyquant.quantization.weights import (
-    bias_qparams,
-    choose_weight_qparams,
-    fake_quantize_weight,
-    has_groups,
+from tinyquant.quantization.activation_ranges import (
+    ActivationRange,
+    make_ranges,
+    quantize_activation,
+    sharing_of,
 )
+from tinyquant.quantization.fake_quant import fake_quantize
+from tinyquant.quantization.fake_quant_node import FakeQuantNode
+from tinyquant.quantization.learned_scale import LearnedScale
+from tinyquant.quantization.moving_range import MovingRange
+from tinyquant.quantization.schemes import Scheme
+from tinyquant.quantization.training_rules import TrainingRules
+from tinyquant.quantization.training_state import TrainingState
 
-__all__ = ["FakeQuantModel", "FakeQuantNode", "register_writer"]
-
-# These only move codes: on inputs of their own grid their output is on it already.
-_MOVES_CODES = ("RESHAPE", "MAX_POOL_2D", "PAD", "TRANSPOSE", "CONCATENATION")
-_TRAINED = ("weight", "bias", "gamma", "beta")
-
-
-class FakeQuantNode(Module):
-    """One node: its float parameters, its quantizers, and the batch norm it may own.
-
-    Attributes
-    ----------
-    node : Graph node it stands for (structure; the live parameters are here).
-    settings : Scheme
-        The scheme's settings for this node.
-    qparams : QParams or None
-        Of the output; None where the scheme excludes the node.
-    weight_qparams : QParams or None
-        Chosen anew in each training forward and on `eval()`; what `convert` reads.
-    weight_qparams_fixed : bool
-        True once `fix_weight_qparams` was called: it is chosen anew no more.
-    """
-
-    def __init__(self, node: Node, settings: Scheme, qparams: QParams | None, shared: dict[int, Parameter]) -> None:
-        super().__init__()
-        self.node = node
-        self.settings = settings
-        self.qparams = qparams
-        self.weight_qparams: QParams | None = None
-        self.weight_qparams_fixed = False
-        # A dict, because a Module takes every Module among its attributes for a part of itself.
-        self.peers: dict[str, FakeQuantNode] = {node.name: self}
-        self.input_scale: float | None = None
-        for key, array in node.params.items():
-            if key in _TRAINED:
-                # Two nodes that read one array train one parameter.
-                setattr(self, key, shared.setdefault(sharing_key(array), Parameter(np.array(array, np.float32))))
-            else:
-                self.register_buffer(key, np.array(array, np.float32))
-
-    def shared_weight(self) -> Parameter | None:
-        """The weight's parameter, the same object at every node that reads it; None without one."""
-        return getattr(self, "weight", None)
-
-    def params(self) -> dict[str, Tensor]:
-        """The parameters this node computes with, batch norm folded, before quantization."""
-        values = {key: self._tensor(key) for key in self.node.params}
-        if "gamma" in values:
-            norm = {key: values.pop(key) for key in BATCH_NORM_PARAMS}
-            axis = OPS[self.node.op].weight_axis or 0
-            values["weight"], values["bias"] = fold_batch_norm(values["weight"], values.get("bias"), norm, axis)
-        return values
-
-    def quantized_params(self) -> dict[str, Tensor]:
-        """The same after their fake-quant nodes; chooses the weight's quantizer first when training."""
-        values = self.params()
-        if self.settings.exclude or "weight" not in values:
-            return values
-        if self.training or self.weight_qparams is None:
-            self.choose_weight_qparams()
-        qp = self.weight_qparams
-        assert qp is not None
-        rounding = self.settings.rounding
-        axis, groups = OPS[self.node.op].weight_axis or 0, self.settings.group_size
-        values["weight"] = fake_quantize_weight(values["weight"], qp, axis=axis, group_size=groups, rounding=rounding)
-        if "bias" in values and self.input_scale is not None and not has_groups(groups, axis):
-            values["bias"] = fake_quantize(
-                values["bias"], bias_qparams(qp, self.input_scale, values["bias"].size), rounding=rounding
-            )
-        return values
-
-    def choose_weight_qparams(self) -> None:
-        """Fix the weight's quantizer from the weights as they are now; one for all nodes that share them."""
-        if self.weight_qparams_fixed:
-            return
-        uses = []
-        for peer in self.peers.values():
-            bias = peer.params().get("bias")
-            if bias is not None and peer.input_scale is not None:
-                uses.append((bias.data, peer.input_scale))
-        settings, row = self.settings, OPS[self.node.op]
-        self.weight_qparams = choose_weight_qparams(
-            self.params()["weight"].data,
-            uses,
-            bits=settings.weight_bits,
-            axis=row.weight_axis or 0,
-            per_channel=settings.per_channel,
-            power_of_two=settings.power_of_two,
-            symmetric=settings.weight_symmetric,
-            signed=settings.signed,
-            group_size=settings.group_size,
-            calibration=settings.weight_calibration,
-            rounding=settings.rounding,
-        )
-
-    def fix_weight_qparams(self, qp: QParams) -> None:
-        """Keep this quantizer whatever becomes of the weight, here and at every node that shares it.
-
-        What an algorithm that chose codes needs: it puts the weight on points of this grid, and they stay those codes.
-        """
-        for peer in self.peers.values():
-            peer.weight_qparams, peer.weight_qparams_fixed = qp, True
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        if self.settings.activations == "dynamic" and not self.settings.exclude and "weight" in self.node.params:
-            inputs = (fake_quantize_rows(inputs[0], self.settings),)
-        y = compute_node(self.node, inputs, self.quantized_params())
-        if self.qparams is None or self.node.op in _MOVES_CODES:
-            return y
-        return fake_quantize(y, self.qparams, rounding=self.settings.rounding)
-
-    def integer_node(self) -> Node:
-        """The node in integers: codes instead of reals, and what they mean. Reads the quantizers, chooses none."""
-        node, params, meaning = self.node, {}, {}
-        with no_grad():
-            values = {key: tensor.data for key, tensor in self.params().items()}
-        if node.op == "CONSTANT" and self.qparams is not None:
-            params["value"] = quantize(values["value"], self.qparams, rounding=self.settings.rounding)
-            meaning["value"] = self.qparams
-        if "weight" in values:
-            qp, scale = self.weight_qparams, self.input_scale
-            assert qp is not None and scale is not None
-            params["weight"] = quantize(values["weight"], qp, rounding=self.settings.rounding)
-            channels = values["weight"].shape[OPS[node.op].weight_axis or 0]
-            grid = bias_qparams(qp, scale, channels)
-            bias = values.get("bias", np.zeros(channels)).astype(np.float64)
-            params["bias"] = quantize(bias, grid, rounding=self.settings.rounding)
-            meaning.update(weight=qp, bias=grid)
-        return node.replace(params=params, param_qparams=meaning, qparams=self.qparams, dtype=np.dtype(np.int8))
-
-    def _tensor(self, key: str) -> Tensor:
-        value = getattr(self, key)
-        return value if isinstance(value, Tensor) else Tensor(value)
+__all__ = ["FakeQuantModel", "register_writer"]
 
 
 class FakeQuantModel(Module):
@@ -179,36 +48,67 @@ class FakeQuantModel(Module):
     scheme : Scheme
     qparams : mapping of str to QParams or None
         The quantizer of the input and of every node's output, by name.
+    rules : TrainingRules
+        What training does to the quantizers.
+    steps : int64 array, ()
+        Training forwards so far: what a delay counts.
     exact : bool
         False by default. When True each node's forward is dequantize(integer kernel(codes)), so that training
-        sees the very bytes of inference; the gradient stays the fake-quant's.
+        sees the very bytes of inference; the gradient stays the fake-quant's. Training that integers cannot follow
+        (stochastic rounding, batch norms by the batch) is refused.
 
     Notes
     -----
     In PyTorch this is what `prepare_qat` returns; in TFLite, `tfmot.quantization.keras.quantize_model`.
     """
 
-    def __init__(self, graph: Graph, scheme: Scheme, qparams: Mapping[str, QParams | None]) -> None:
+    steps: np.ndarray
+
+    def __init__(
+        self,
+        graph: Graph,
+        scheme: Scheme,
+        qparams: Mapping[str, QParams | None],
+        rules: TrainingRules | None = None,
+        sharing: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.structure = graph
         self.scheme = scheme
         self.qparams = dict(qparams)
         self.exact = False
+        self.state = TrainingState(rules or TrainingRules())
+        self.register_buffer("steps", np.zeros((), np.int64))
+        self.sharing = dict(sharing_of(self.qparams) if sharing is None else sharing)
+        self.range_of: dict[str, ActivationRange] = make_ranges(graph, scheme, self.qparams, self.sharing, self.rules)
+        # What training moves is found under these names: "ranges.conv.log_ratio", "weight_scales.conv.log_ratio".
+        self.ranges, self.weight_scales = Module(), Module()
+        for name, moved in self.range_of.items():
+            setattr(self.ranges, name, moved)
         shared: dict[int, Parameter] = {}
         self.nodes: dict[str, FakeQuantNode] = {}
         # The same nodes again as attributes of a Module: that is how their parameters are found, under their names.
         self.network = Module()
         for node in graph.nodes:
-            made = FakeQuantNode(node, scheme.for_node(node.name), self.qparams[node.name], shared)
-            source = self.qparams[node.inputs[0]] if node.inputs else None
-            made.input_scale = None if source is None else float(source.scale)
+            made = FakeQuantNode(node, scheme.for_node(node.name), self.qparams[node.name], shared, self.state)
+            made.range = self.range_of.get(node.name)
             self.nodes[node.name] = made
             setattr(self.network, node.name, made)
+        self._tell_input_scales()
         for made in self.nodes.values():
             if "weight" in made.node.params:
                 mine = made.shared_weight()
                 made.peers = {k: n for k, n in self.nodes.items() if n.shared_weight() is mine}
+        if self.rules.weight_ranges == "learn":
+            self._learn_weight_scales()
+        if self.rules.batch_statistics:
+            self._refuse_shared_norms()
         self.eval()
+
+    @property
+    def rules(self) -> TrainingRules:
+        """What training does to the quantizers."""
+        return self.state.rules
 
     @property
     def graph(self) -> Graph:
@@ -226,16 +126,51 @@ class FakeQuantModel(Module):
         """Switch to training, or (mode=False) to eval, which also fixes the weights' quantizers."""
         super().train(mode)
         if not mode:
+            self._refresh_ranges()
             for made in self.nodes.values():
                 if "weight" in made.node.params and not made.settings.exclude:
                     made.choose_weight_qparams()
         return self
+
+    def freeze_batch_norm(self) -> None:
+        """From now on batch norms normalise by their running statistics, in training too, and leave them as they are.
+
+        What ``bn_freeze_after`` does by itself after so many batches.
+        """
+        self.state.norms_frozen = True
+
+    def refuse_unfinished(self) -> None:
+        """Raise where a step that belongs to the training is still missing; `convert` calls it.
+
+        Raises
+        ------
+        ValueError
+            ``bn="reestimate"``, trained, and not re-estimated.
+        """
+        if self.state.norms_stale:
+            raise ValueError(
+                "a model trained with bn='reestimate' must have its statistics estimated again, got those of before. "
+                "Call reestimate_batch_norm(model, x) with a few hundred training rows."
+            )
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | tuple[Tensor, ...]:
         """Logits (or whatever the float model returned) for a float batch (N, ...)."""
         values = self._run(x)
         outputs = tuple(values[name] for name in self.structure.outputs)
         return outputs if len(outputs) > 1 else outputs[0]
+
+    def quantize_input(self, x: Tensor | np.ndarray) -> Tensor:
+        """The input after its fake-quant node, the door of the model: what the first node reads."""
+        given = x.data if isinstance(x, Tensor) else np.asarray(x)
+        name = self.structure.inputs[0].name
+        qp, moved, rounding = self.qparams[name], self.range_of.get(name), self.scheme.rounding
+        untrained = not self.training or moved is None and not self.state.in_float and self.rules.rounding == "scheme"
+        if qp is not None and untrained and not (isinstance(x, Tensor) and x.requires_grad):
+            return Tensor(fake_quantize(given, qp, rounding=rounding))
+        tensor = x if isinstance(x, Tensor) else Tensor(given.astype(np.float32, copy=False))
+        if qp is None:
+            return tensor
+        return quantize_activation(tensor, qp, moved, self.state, rounding=rounding, training=self.training)
 
     def trace(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Every value for a float batch, in reals: {name: float32 array}, the quantized input first."""
@@ -296,23 +231,84 @@ class FakeQuantModel(Module):
         if given.ndim != len(source.shape) or given.shape[1:] != source.shape[1:]:
             hint = _nchw_hint(given.shape, source.shape)
             raise ValueError(f"x must have rows of shape {source.shape[1:]}, got {given.shape}.{hint}")
-        rounding = self.scheme.rounding
-        if qp is None or isinstance(x, Tensor) and x.requires_grad:
-            tensor = x if isinstance(x, Tensor) else Tensor(given.astype(np.float32, copy=False))
-            values = {source.name: tensor if qp is None else fake_quantize(tensor, qp, rounding=rounding)}
-        else:
-            values = {source.name: Tensor(fake_quantize(given, qp, rounding=rounding))}
+        if self.training:
+            self._refresh_ranges()
+            qp = self.qparams[source.name]
+        self.state.begin(training=self.training, steps=int(self.steps))
+        exact = self.exact and not self.state.in_float
+        if exact and self.training:
+            self._refuse_inexact_training()
+        values = {source.name: self.quantize_input(x)}
         codes: dict[str, np.ndarray] = {}
-        if self.exact and qp is not None:
-            codes[source.name] = quantize(given, qp, rounding=rounding)
+        if exact and qp is not None:
+            codes[source.name] = quantize(given, qp, rounding=self.scheme.rounding)
         for name, made in self.nodes.items():
             y = made(*[values[read] for read in made.node.inputs])
             out = self.qparams[name]
-            if self.exact and out is not None and all(read in codes for read in made.node.inputs):
+            if exact and out is not None and all(read in codes for read in made.node.inputs):
                 codes[name] = self._step(name)([codes[read] for read in made.node.inputs])
                 y = straight_through(y, np.broadcast_to(dequantize(codes[name], out), y.shape))
             values[name] = y
+        if self.training:
+            self.steps[...] += 1
+            for moved in self.range_of.values():
+                if isinstance(moved, MovingRange):
+                    moved.commit()
         return values
+
+    def _refresh_ranges(self) -> None:
+        """Read the quantizers of activations off the ranges that training moves."""
+        if not self.range_of:
+            return
+        now = {id(moved): moved.qparams for moved in self.range_of.values()}
+        for name, moved in self.range_of.items():
+            self.qparams[name] = now[id(moved)]
+            if name in self.nodes:
+                self.nodes[name].qparams = now[id(moved)]
+        self._tell_input_scales()
+
+    def _tell_input_scales(self) -> None:
+        """Each node knows the scale of its first input: the bias is counted in it."""
+        for made in self.nodes.values():
+            source = self.qparams[made.node.inputs[0]] if made.node.inputs else None
+            made.input_scale = None if source is None else float(source.scale)
+
+    def _learn_weight_scales(self) -> None:
+        """One learned scale a weight, starting where the scheme would have it."""
+        for name, made in self.nodes.items():
+            settings = made.settings
+            if "weight" not in made.node.params or settings.exclude or made.weight_scale is not None:
+                continue
+            if settings.group_size or not settings.weight_symmetric or settings.power_of_two:
+                raise ValueError(
+                    "weight_ranges='learn' must go with symmetric weights, a scale a channel or tensor and any number as scale, "
+                    f"got group_size={settings.group_size}, weight_symmetric={settings.weight_symmetric}, "
+                    f"power_of_two={settings.power_of_two} at {name!r}. Use weight_ranges='follow' there."
+                )
+            made.choose_weight_qparams()
+            assert made.weight_qparams is not None
+            learned = LearnedScale(made.weight_qparams, gradient_scale=self.rules.gradient_scale)
+            setattr(self.weight_scales, name, learned)
+            for peer in made.peers.values():
+                peer.weight_scale = learned
+
+    def _refuse_shared_norms(self) -> None:
+        """Two calls of one batch norm see two batches, and there would be two sets of codes for one weight."""
+        for made in self.nodes.values():
+            if "gamma" in made.node.params and len(made.peers) > 1:
+                raise ValueError(
+                    f"bn={self.rules.bn!r} must have each batch norm used once, got {', '.join(made.peers)} sharing one. "
+                    "Use bn='freeze' or 'fold'."
+                )
+
+    def _refuse_inexact_training(self) -> None:
+        """There are no integers for what is drawn by chance or divided by the batch's own deviation."""
+        what = "training_rounding='stochastic'" if self.rules.rounding == "stochastic" else ""
+        what = f"bn={self.rules.bn!r} before freeze_batch_norm()" if self.state.by_batch else what
+        if what:
+            raise ValueError(
+                f"exact training must compute what the integers compute, got {what}. Set exact = False while training."
+            )
 
     def _step(self, name: str) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
         """The integer kernel of a node, prepared from its quantizers as they are now."""

@@ -54,6 +54,9 @@ class MovingRange(Module):
     (-2.0, 6.0)
     """
 
+    average: np.ndarray
+    batches: np.ndarray
+
     def __init__(self, start: QParams, make: Callable[[float, float], QParams], *, momentum: float = 0.9) -> None:
         self.start = start
         self.make = make

@@ -16,20 +16,32 @@ from tinyquant.graph import Graph, Node
 from tinyquant.nn import Module
 from tinyquant.quantization.calibrate import Calibration
 from tinyquant.quantization.capture import capture, require_module
+from tinyquant.quantization.fake_quant_node import FakeQuantNode
 from tinyquant.quantization.fuse import fuse, sharing_key
 from tinyquant.quantization.groups import form_groups
-from tinyquant.quantization.model import FakeQuantModel, FakeQuantNode
+from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.ranges import choose_activation_qparams
 from tinyquant.quantization.schemes import TFLITE_INT8, Scheme
+from tinyquant.quantization.training_rules import TrainingRules
 
 __all__ = ["quantize_model"]
 
-BATCH_NORM_MODES = ("fold", "freeze")
-RANGE_MODES = ("frozen",)
-
 
 def quantize_model(
-    model: Module, calibration: Calibration, *, scheme: Scheme = TFLITE_INT8, bn: str = "fold", ranges: str = "frozen"
+    model: Module,
+    calibration: Calibration,
+    *,
+    scheme: Scheme = TFLITE_INT8,
+    bn: str = "fold",
+    ranges: str = "frozen",
+    weight_ranges: str = "follow",
+    surrogate: str = "clipped",
+    training_rounding: str = "scheme",
+    delay: int = 0,
+    bn_freeze_after: int | None = None,
+    momentum: float = 0.9,
+    gradient_scale: bool = True,
+    seed: int = 0,
 ) -> FakeQuantModel:
     """Extend a float model with the nodes that mimic quantized arithmetic.
 
@@ -43,9 +55,31 @@ def quantize_model(
     bn : str
         ``"fold"``: each batch norm is folded into the layer before it, once, and is gone: training then moves the
         folded weights. ``"freeze"``: the layer owns its batch norm and folds it in every forward, with the running
-        statistics frozen: training moves weight, gamma and beta.
+        statistics frozen: training moves weight, gamma and beta. ``"correct"``: training normalises by the batch and
+        the running statistics follow it, while weights are quantized as folded with the running ones, the output
+        corrected by sigma_B / sigma, until `bn_freeze_after` batches or `freeze_batch_norm()`. ``"reestimate"``: the
+        same, and after the training `reestimate_batch_norm(fq, x)` measures the statistics anew; `convert` insists.
     ranges : str
-        ``"frozen"``: activation ranges stay what calibration saw.
+        Of activations. ``"frozen"``: they stay what calibration saw. ``"ema"``: in training they follow the moving
+        average of each batch's ends. ``"learn"``: the scale is trained (LSQ); ``"learn_zero_point"``: the zero point
+        too (LSQ+); ``"pact"``: the scale is trained by the clipped numbers alone.
+    weight_ranges : str
+        ``"follow"``: chosen from the weights anew in each training forward. ``"learn"``: the scale is trained (LSQ).
+    surrogate : str
+        What the gradient of a rounding pretends: "clipped" (1 within the codes, ends included), "unclipped", "tanh",
+        "triangle", "swish_sign"; see `surrogates`.
+    training_rounding : str
+        ``"scheme"``, or ``"stochastic"`` for weights and activations in training; eval mode is always the scheme's.
+    delay : int
+        So many training batches run in float first; eval mode is quantized from the start.
+    bn_freeze_after : int or None
+        After so many training batches the statistics of "correct" and "reestimate" stand still.
+    momentum : float in [0, 1)
+        Weight of the past in ``ranges="ema"``.
+    gradient_scale : bool
+        LSQ's 1 / sqrt(N * Qp) on the gradient of learned scales. Adam divides it out again; SGD does not.
+    seed : int
+        Of the stochastic rounding.
 
     Returns
     -------
@@ -57,7 +91,8 @@ def quantize_model(
     TypeError
         Wrong types, or a wrong order of calls; the message says which call comes first.
     ValueError
-        The model is in training mode or has changed since calibration, or an unknown bn or ranges.
+        The model is in training mode or has changed since calibration, a name is unknown, or two of the choices
+        exclude each other.
 
     Notes
     -----
@@ -65,7 +100,8 @@ def quantize_model(
 
     References
     ----------
-    Jacob et al. 2018, section 3; Krishnamoorthi 2018, section 3.
+    Jacob et al. 2018, section 3; Krishnamoorthi 2018, section 3; Esser et al. 2020 (LSQ); Bhalgat et al. 2020 (LSQ+);
+    Choi et al. 2018 (PACT).
 
     Examples
     --------
@@ -89,9 +125,10 @@ def quantize_model(
         raise TypeError(
             f"scheme must be a Scheme, got {type(scheme).__name__}. Take schemes.TFLITE_INT8 and replace fields of it."
         )
-    for name, value, allowed in (("bn", bn, BATCH_NORM_MODES), ("ranges", ranges, RANGE_MODES)):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+    rules = TrainingRules(
+        bn=bn, ranges=ranges, weight_ranges=weight_ranges, surrogate=surrogate, rounding=training_rounding, delay=delay,
+        bn_freeze_after=bn_freeze_after, momentum=momentum, gradient_scale=gradient_scale, seed=seed,
+    )  # fmt: skip
     if model.training:
         raise ValueError(
             "model must be in eval mode, got a model in training mode. Call model.eval(), or finish training with fit."
@@ -101,7 +138,7 @@ def quantize_model(
     if bn == "fold":
         fused = _fold_all(fused)
     groups = form_groups(fused)
-    return FakeQuantModel(groups.graph, scheme, choose_activation_qparams(groups, calibration, scheme))
+    return FakeQuantModel(groups.graph, scheme, choose_activation_qparams(groups, calibration, scheme), rules)
 
 
 def _refuse_stale(model: Module, calibration: Calibration) -> None:

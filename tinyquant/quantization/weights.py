@@ -122,20 +122,30 @@ def bias_qparams(weight: QParams, input_scale: float, channels: int) -> QParams:
     return QParams(product, 0, -(2**31), 2**31 - 1, axis=0)
 
 
-def fake_quantize_weight(weight: Tensor, qp: QParams, *, axis: int, group_size: int = 0, rounding: str = "half_away") -> Tensor:
-    """The weight on its grid, with the straight-through gradient; arguments as for `choose_weight_qparams`.
+def fake_quantize_weight(
+    weight: Tensor,
+    qp: QParams,
+    *,
+    axis: int,
+    group_size: int = 0,
+    rounding: str = "half_away",
+    rng: np.random.Generator | None = None,
+    surrogate: str = "clipped",
+) -> Tensor:
+    """The weight on its grid, with the surrogate's gradient; arguments as for `choose_weight_qparams` and `fake_quantize`.
 
     >>> qp = QParams([0.5, 1.0], 0, -1, 1, axis=0)
     >>> fake_quantize_weight(Tensor([[0.4, 0.4]]), qp, axis=0, group_size=1).data.tolist()
     [[0.5, 0.0]]
     """
     if not has_groups(group_size, axis):
-        return fake_quantize(weight, qp, rounding=rounding)
+        return fake_quantize(weight, qp, rounding=rounding, rng=rng, surrogate=surrogate)
     cells = weight.shape[-1]
     extra = -cells % group_size
     widths = ((0, 0),) * (weight.ndim - 1) + ((0, extra),)
     rows = F.reshape(F.pad(weight, widths) if extra else weight, (-1, group_size))
-    whole = F.reshape(fake_quantize(rows, qp, rounding=rounding), (*weight.shape[:-1], cells + extra))
+    rows = fake_quantize(rows, qp, rounding=rounding, rng=rng, surrogate=surrogate)
+    whole = F.reshape(rows, (*weight.shape[:-1], cells + extra))
     return F.getitem(whole, (..., slice(0, cells))) if extra else whole
 
 
