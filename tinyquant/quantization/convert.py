@@ -12,6 +12,7 @@ from tinyquant.integer.model import IntegerModel
 from tinyquant.integer.prepare import prove_accumulator
 from tinyquant.numerics.qparams import QParams
 from tinyquant.quantization.model import FakeQuantModel
+from tinyquant.quantization.weights import has_groups
 
 __all__ = ["convert"]
 
@@ -36,8 +37,9 @@ def convert(fake_quant_model: FakeQuantModel, *, softmax: bool = False) -> Integ
     TypeError
         Not a FakeQuantModel; the message says which call comes first.
     ValueError
-        The model is in training mode, something in it is left in float or wider than 8 bits (named), or an accumulator
-        could overflow int32 (the node is named).
+        The model is in training mode; something in it has no integer kernels (the message names the scheme, the nodes
+        and what they have: float, other widths, unsigned codes, asymmetric or grouped weights, another rounding); or an
+        accumulator could overflow int32 (the node is named).
 
     Notes
     -----
@@ -81,24 +83,47 @@ def convert(fake_quant_model: FakeQuantModel, *, softmax: bool = False) -> Integ
 
 
 def _refuse_what_int8_cannot_hold(model: FakeQuantModel) -> None:
-    """The integer kernels have int8 activations: anything else is named and refused."""
-    floats = [name for name, qp in model.qparams.items() if qp is None]
-    if floats:
-        raise ValueError(
-            f"every node must be quantized to convert, got {', '.join(floats)} left in float by the scheme. Remove the exclude."
-        )
-    other = [
-        f"{name} ({qp.levels.bit_length() - 1} bits)"
-        for name, qp in model.qparams.items()
-        if qp is not None and qp.levels != 256
-    ]
-    if other:
-        raise ValueError(
-            f"activations must have 8 bits to convert, got {', '.join(other)}. No integer kernels exist for other widths: "
-            "simulate them with the FakeQuantModel, or use activation_bits=8."
-        )
-    for name, node in model.nodes.items():
-        if node.settings.rounding != "half_away":
-            raise ValueError(
-                f"rounding must be 'half_away' to convert, got {node.settings.rounding!r} at {name!r}. The kernels round so."
-            )
+    """The integer kernels have signed 8-bit activations and symmetric weights: anything else is named and refused."""
+
+    def refuse(what: str, places: list[str], mend: str) -> None:
+        if places:
+            raise ValueError(f"scheme {model.scheme.name!r}: {what} to convert, got {', '.join(places)}. {mend}")
+
+    simulate = "No integer kernels exist for that: simulate it with the FakeQuantModel, or use "
+    activations = {name: qp for name, qp in model.qparams.items() if qp is not None}
+    refuse(
+        "every node must be quantized",
+        [f"{name} left in float by the scheme" for name in model.qparams if name not in activations],
+        "Remove the exclude, and use activations='static'.",
+    )
+    refuse(
+        "activations must have 8 bits",
+        [f"{name} ({qp.levels.bit_length() - 1} bits)" for name, qp in activations.items() if qp.levels != 256],
+        simulate + "activation_bits=8.",
+    )
+    refuse(
+        "activations must have signed codes",
+        [f"{name} (codes {qp.qmin} to {qp.qmax})" for name, qp in activations.items() if qp.qmin != -128],
+        simulate + "signed=True.",
+    )
+    weights = {name: made for name, made in model.nodes.items() if made.weight_qparams is not None}
+    rounding = {name: made.settings.rounding for name, made in model.nodes.items()}
+    refuse(
+        "weights must have one scale a tensor or an output channel",
+        [
+            f"groups of {made.settings.group_size} at {name!r}"
+            for name, made in weights.items()
+            if has_groups(made.settings.group_size, OPS[made.node.op].weight_axis or 0)
+        ],
+        simulate + "group_size=0.",
+    )
+    refuse(
+        "weights must have zero point 0",
+        [f"{name} (asymmetric)" for name, made in weights.items() if np.any(getattr(made.weight_qparams, "zero_point", 0))],
+        simulate + "weight_symmetric=True.",
+    )
+    refuse(
+        "rounding must be 'half_away'",
+        [f"{mode!r} at {name!r}" for name, mode in rounding.items() if mode != "half_away"],
+        "The kernels round so.",
+    )
