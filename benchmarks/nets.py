@@ -65,9 +65,7 @@ def ours(net: Net, seed: int = 0) -> nn.Sequential:
         elif kind == "linear":
             layers.append(nn.Linear(channels, arguments[0], seed=seed))
         else:
-            layers.append({"norm": lambda c: nn.BatchNorm2d(c), "relu": lambda c: nn.ReLU(),
-                           "pool": lambda c: nn.MaxPool2d(2), "mean": lambda c: nn.GlobalAvgPool2d(),
-                           "flatten": lambda c: nn.Flatten()}[kind](channels))  # fmt: skip
+            layers.append(_plain_layer(nn, kind, channels, arguments))
         seed += 1
     return nn.Sequential(*layers)
 
@@ -91,9 +89,17 @@ def theirs(net: Net) -> Any:
         elif kind == "mean":
             layers += [torch_nn.AdaptiveAvgPool2d(1), torch_nn.Flatten()]
         else:
-            layers.append({"norm": lambda c: torch_nn.BatchNorm2d(c), "relu": lambda c: torch_nn.ReLU(),
-                           "pool": lambda c: torch_nn.MaxPool2d(2), "flatten": lambda c: torch_nn.Flatten()}[kind](channels))  # fmt: skip
+            layers.append(_plain_layer(torch_nn, kind, channels, arguments))
     return torch_nn.Sequential(*layers)
+
+
+def _plain_layer(layers: Any, kind: str, channels: int, arguments: list[Any]) -> Any:
+    """The layers that have the same name on both sides; `mean` is ours alone."""
+    if kind == "norm":
+        return layers.BatchNorm2d(channels)
+    if kind == "pool":
+        return layers.MaxPool2d(*arguments)
+    return {"relu": layers.ReLU, "flatten": layers.Flatten, "mean": getattr(layers, "GlobalAvgPool2d", None)}[kind]()
 
 
 def same_weights(net: Net, mine: nn.Sequential, other: Any) -> None:

@@ -114,8 +114,8 @@ def normalized_tensor(x):
     ({"x": np.ones((2, 3), int)}, TypeError, "batch_norm computes with float32 or float64 numbers"),
     ({"gamma": np.ones(2)}, ValueError, r"of shape \(3,\) for x of shape \(2, 3\), got \(2,\), \(3,\), \(3,\), \(3,\)"),
     ({"running_var": np.ones(2)}, ValueError, "Channels are the last axis"),
-    ({"running_mean": [0.0] * 3}, TypeError, "running_mean as a float array that it can change, got list"),
-    ({"running_var": np.ones(3, int)}, TypeError, "running_var as a float array that it can change, got int"),
+    ({"running_mean": [0.0] * 3}, TypeError, "running statistics as float arrays that it can change, got list"),
+    ({"running_var": np.ones(3, int)}, TypeError, "running statistics as float arrays that it can change, got int"),
     ({"momentum": 1.5}, ValueError, r"momentum in \[0, 1\] and eps > 0, got 1.5"),
     ({"eps": 0.0}, ValueError, r"momentum in \[0, 1\] and eps > 0, got 0.1 and 0.0"),
 ])  # fmt: skip

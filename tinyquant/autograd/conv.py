@@ -23,6 +23,7 @@ from tinyquant.autograd.depthwise import (
     depthwise_weight_gradient,
 )
 from tinyquant.autograd.geometry import Padding, Window, check_image, make_window, pair
+from tinyquant.autograd.memory import tiled
 from tinyquant.autograd.operands import as_tensor
 from tinyquant.autograd.tensor import Array, Op, Tensor
 
@@ -96,7 +97,7 @@ class DepthwiseConv2d(_Convolution):
             self.image = image
         if len(arrays) == 3:
             rows = y.reshape(-1, window.out[1] * weight.shape[3])
-            rows += np.tile(arrays[2], window.out[1])
+            rows += tiled(arrays[2], window.out[1])
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:

@@ -17,7 +17,7 @@ from math import gcd
 import numpy as np
 
 from tinyquant.autograd.geometry import Window, from_turned, pad_image
-from tinyquant.autograd.memory import empty
+from tinyquant.autograd.memory import empty, tiled
 from tinyquant.autograd.tensor import Array
 
 __all__ = ["PhasedImage", "depthwise", "depthwise_input_gradient", "depthwise_weight_gradient"]
@@ -62,7 +62,7 @@ class PhasedImage:
 def depthwise(image: PhasedImage, weight: Array) -> Array:
     """y (N, OH, OW, C) for a weight (KH, KW, C)."""
     oh, ow = image.window.out
-    wide = np.tile(weight, (1, 1, ow))  # (KH, KW, OW * C)
+    wide = tiled(weight, ow)  # (KH, KW, OW * C)
     total: Array | None = None
     for taps, view in image.views():
         part = empty((view.shape[2], oh, ow * weight.shape[2]), view.dtype)

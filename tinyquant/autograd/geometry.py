@@ -66,6 +66,8 @@ def pair(value: int | Sequence[int], what: str) -> Pair:
     >>> pair(3, "stride"), pair((1, 2), "stride")
     ((3, 3), (1, 2))
     """
+    if type(value) is int and value >= 1:
+        return value, value
     try:
         both = _two_ints(value)
     except TypeError:

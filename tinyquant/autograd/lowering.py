@@ -28,14 +28,14 @@ from math import prod
 import numpy as np
 
 from tinyquant.autograd.geometry import TurnedWindow, Window, from_turned, pad_image
-from tinyquant.autograd.memory import empty
+from tinyquant.autograd.memory import empty, tiled
 from tinyquant.autograd.products import sum_rows
 from tinyquant.autograd.tensor import Array
 
 __all__ = ["bias_gradient", "convolve", "input_gradient", "prepare", "weight_gradient"]
 
 _FEW_CHANNELS = 4
-_SMALL_IMAGE = 64
+_SMALL_IMAGE = 16
 _BLOCK = 131072
 """Numbers in a block's parts: with the output beside them they stay in a core's cache."""
 
@@ -50,7 +50,7 @@ def convolve(padded: Array, weight: Array, bias: Array | None, window: Window) -
     outputs = weight.shape[0]
     y = empty((len(padded), *window.out, outputs), padded.dtype)
     lower, step = _plan(padded, window)
-    wide = None if bias is None else np.tile(bias, window.out[1])
+    wide = None if bias is None else tiled(bias, window.out[1])
     matrices: Array | None = None
     for start in range(0, len(padded), step):
         parts = lower(padded[start : start + step], window)

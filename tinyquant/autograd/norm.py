@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinyquant.autograd.memory import empty_like, in_blocks, room_for
+from tinyquant.autograd.memory import empty_like, in_blocks, room_for, tiled
 from tinyquant.autograd.operands import as_tensor
 from tinyquant.autograd.products import sum_rows
 from tinyquant.autograd.tensor import Array, Op, Tensor
@@ -92,7 +92,7 @@ class BatchNorm(Op):
 
     def _tiled(self, channels: Array) -> Array:
         """(C,) repeated to (tile * C,)."""
-        return np.tile(channels.astype(self.x.dtype, copy=False), self.tile)
+        return tiled(channels.astype(self.x.dtype, copy=False), self.tile)
 
     def _fold(self, wide: Array) -> Array:
         """(tile * C,) summed to (C,)."""
@@ -175,13 +175,13 @@ def batch_norm(x: Tensor | Array, gamma: Tensor | Array, beta: Tensor | Array, r
         raise ValueError(f"batch_norm needs x of shape (N, ..., C) with at least one number, got {x.shape}. "
                          "Add the missing axis.")
     channels = x.shape[-1:]
-    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
+    for array in (running_mean, running_var):
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
             kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise TypeError(f"batch_norm needs {name} as a float array that it can change, got {kind}. "
+            raise TypeError(f"batch_norm needs running statistics as float arrays that it can change, got {kind}. "
                             "Use np.zeros(C, np.float32) and np.ones(C, np.float32).")
     shapes = (gamma.shape, beta.shape, running_mean.shape, running_var.shape)
-    if any(shape != channels for shape in shapes):
+    if shapes != (channels,) * 4:
         raise ValueError(f"batch_norm needs gamma, beta, running_mean and running_var of shape {channels} for x of "
                          f"shape {x.shape}, got {', '.join(map(str, shapes))}. Channels are the last axis (NHWC).")
     if not 0 <= momentum <= 1 or not eps > 0:
