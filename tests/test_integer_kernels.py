@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_oracles import SLOW, slow_node
-from integer_strategies import GROW, Drawn, one_node_graphs
+from integer_strategies import GROW, Drawn, examples, one_node_graphs
 
 from tinyquant.graph import OPS, Graph, Node, Value
 from tinyquant.integer import KERNELS, IntegerModel, build_step, prepare
@@ -32,7 +32,7 @@ def test_the_table_of_kernels_is_the_table_of_operators() -> None:
 def test_a_node_is_its_definition_cell_by_cell(op: str) -> None:
     """y = the slow definition, for all settings, k runs of the declared batch, zero points and codes at the ends."""
 
-    @settings(max_examples=60)
+    @examples(60)
     @given(one_node_graphs(op))
     def holds(drawn: Drawn) -> None:
         model = IntegerModel(drawn.graph)
@@ -50,7 +50,7 @@ def test_a_node_is_its_definition_cell_by_cell(op: str) -> None:
 
 @pytest.mark.parametrize("op", sorted(GROW))
 def test_a_kernel_keeps_its_inputs_and_returns_an_array_of_its_own(op: str) -> None:
-    @settings(max_examples=10)
+    @examples(10)
     @given(one_node_graphs(op))
     def holds(drawn: Drawn) -> None:
         node = drawn.graph.nodes[-1]
@@ -70,7 +70,7 @@ def test_a_kernel_keeps_its_inputs_and_returns_an_array_of_its_own(op: str) -> N
 
 @pytest.mark.parametrize("op", sorted(GROW))
 def test_an_empty_batch_gives_an_empty_output_of_the_right_shape(op: str) -> None:
-    @settings(max_examples=10)
+    @examples(10)
     @given(one_node_graphs(op))
     def holds(drawn: Drawn) -> None:
         got = IntegerModel(drawn.graph).run([array[:0] for array in drawn.arrays])
@@ -243,7 +243,7 @@ def test_every_argument_prepared_is_an_integer_an_integer_array_or_a_door() -> N
             return value.dtype.kind == "i"
         return value is None or isinstance(value, (int, np.integer)) or isinstance(value, tuple) and all(map(whole, value))
 
-    @settings(max_examples=60)
+    @examples(60)
     @given(st.sampled_from(sorted(GROW)).flatmap(one_node_graphs))
     def holds(drawn: Drawn) -> None:
         for node in drawn.graph:

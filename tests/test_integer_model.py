@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from integer_strategies import Drawn, networks
+from integer_strategies import Drawn, examples, networks
 
 from tinyquant.graph import Graph, Node, Value
 from tinyquant.integer import (
@@ -87,7 +87,7 @@ def joined(model: IntegerModel, arrays: Sequence[np.ndarray]) -> list[np.ndarray
     return [np.concatenate(parts) for parts in zip(*runs)]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(networks(), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_k_batches_are_k_runs_joined(drawn: Drawn, runs: int, seed: int) -> None:
     model = IntegerModel(drawn.graph)
@@ -99,7 +99,7 @@ def test_k_batches_are_k_runs_joined(drawn: Drawn, runs: int, seed: int) -> None
         assert one.dtype == np.int8 and np.array_equal(one, other)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(networks(), st.integers(1, 4000))
 def test_blocks_of_any_size_give_the_same_bytes(drawn: Drawn, block_bytes: int) -> None:
     """The reference engine runs many rows in blocks; how many never shows."""
@@ -297,7 +297,7 @@ def test_a_model_that_begins_with_quantize_takes_reals_and_one_that_ends_with_de
         model.run(np.float32([[np.nan, 0, 0]]))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(networks(), st.integers(0, 2**32 - 1))
 def test_calling_is_quantize_run_dequantize(drawn: Drawn, seed: int) -> None:
     model = IntegerModel(drawn.graph)
@@ -321,7 +321,7 @@ def test_calling_with_codes_is_refused_and_with_numbers_is_fine() -> None:
 # Trace and single nodes
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks())
 def test_a_trace_holds_every_value_in_order_and_each_node_alone_gives_its_own(drawn: Drawn) -> None:
     model = IntegerModel(drawn.graph)

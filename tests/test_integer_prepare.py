@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from integer_oracles import limits
-from integer_strategies import Drawn, one_node_graphs
+from integer_strategies import Drawn, examples, one_node_graphs
 from oracles import FLOAT32, FLOAT64, finite_float, multiplier_exact, round_exact
 
 from tinyquant.graph import ACTIVATIONS, OPS, Graph, Node, Value
@@ -103,7 +103,7 @@ def test_the_radius_is_what_still_fits_the_format(scale: float) -> None:
 # The accumulator
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.sampled_from(["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"]).flatmap(one_node_graphs))
 def test_the_bound_is_what_the_worst_input_reaches(drawn: Drawn) -> None:
     """sum |w| max|x - Z| + |bias| over each channel, in Python ints; and no drawn input goes beyond it."""

@@ -211,7 +211,7 @@ class Depthwise(Windowed):
         calls: list[Call] = []
         taps = self.phases(self.window[1], self.stride[1], self.dilation[1])
         phases = sorted({phase for phase, _, _ in taps})
-        if outputs != channels or self.stride[1] > 1 or self.kind != image.dtype or not image[0, 0].flags.c_contiguous:
+        if outputs != channels or self.stride[1] > 1 or self.kind != image.dtype:
             width = -(-wide // self.stride[1])
             lowered = scratch.take("lowered", (len(phases), rows, tall, width, channels, outputs // channels), self.kind)
             for place, phase in enumerate(phases):
