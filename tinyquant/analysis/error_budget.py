@@ -23,31 +23,10 @@ import numpy as np
 
 from tinyquant.analysis.comparison_table import aligned, number
 from tinyquant.analysis.error_sources import SOURCES, Switch, SwitchedNetwork
+from tinyquant.analysis.output_error import OutputMeter, Share
 from tinyquant.quantization.model import FakeQuantModel
 
-__all__ = ["Budget", "LayerBudget", "Share", "error_budget"]
-
-
-@dataclass(frozen=True)
-class Share:
-    """What some sources do to the output.
-
-    Attributes
-    ----------
-    error : float
-        Mean of the squared error of the outputs against the float network, in their units squared.
-    sqnr_db : float
-        10 log10(mean squared float output / error); inf without error.
-    wrong : int or None
-        Images lost against the float network: those it gets right, net of those it gets wrong. None without labels.
-    points : float or None
-        The same in points of accuracy, 100 * wrong / images.
-    """
-
-    error: float
-    sqnr_db: float
-    wrong: int | None = None
-    points: float | None = None
+__all__ = ["Budget", "LayerBudget", "error_budget"]
 
 
 @dataclass(frozen=True)
@@ -186,10 +165,8 @@ def error_budget(
             f"model must be a FakeQuantModel, got {type(model).__name__}. "
             "Call quantize_model(model, calibrate(model, data)) first."
         )
-    if y is not None and np.shape(y) != (len(x),):
-        raise ValueError(f"y must have one label a row, shape ({len(x)},), got {np.shape(y)}.")
     network = SwitchedNetwork(model)
-    meter = _Meter(network.run(x), y)
+    meter = OutputMeter(network.run(x), y)
 
     def of(switches: Iterable[Switch]) -> Share:
         return meter.share(network.run(x, switches))
@@ -219,28 +196,6 @@ def _layer_budget(network: SwitchedNetwork, name: str, of: Any) -> LayerBudget:
     total = of(mine)
     without = of(switch for switch in network.switches if switch.name != name)
     return LayerBudget(name, alone, total, without, total.error - math.fsum(share.error for share in alone.values()))
-
-
-class _Meter:
-    """Measures outputs against the float network's."""
-
-    def __init__(self, reference: np.ndarray, y: np.ndarray | None) -> None:
-        self.reference, self.y = reference, y
-        self.right = 0 if y is None else self._right(reference)
-
-    def share(self, output: np.ndarray) -> Share:
-        """Squared error, SQNR, and images lost."""
-        error = float(np.mean(np.square(output - self.reference)))
-        signal = float(np.mean(np.square(self.reference)))
-        ratio = 10 * math.log10(signal / error) if error and signal else -math.inf if error else math.inf
-        if self.y is None:
-            return Share(error, ratio)
-        lost = self.right - self._right(output)
-        return Share(error, ratio, lost, 100 * lost / len(self.y))
-
-    def _right(self, output: np.ndarray) -> int:
-        """Images whose largest output, the first of equals, is at the label's place."""
-        return int((output.reshape(len(output), -1).argmax(axis=1) == self.y).sum())
 
 
 def _finite(value: Any) -> Any:

@@ -29,15 +29,16 @@ import numpy as np
 
 from tinyquant.analysis.sides import FakeQuantSide, IntegerForm
 from tinyquant.autograd import Tensor, no_grad
-from tinyquant.graph import Graph, Node
+from tinyquant.graph import OPS, Graph, Node
 from tinyquant.integer.model import IntegerModel
 from tinyquant.integer.registry import Runner, build_step
 from tinyquant.numerics.affine import quantize
 from tinyquant.numerics.qparams import QParams
 from tinyquant.numerics.rounding import round_to_int
+from tinyquant.quantization.fake_quant_node import MOVES_CODES
 from tinyquant.quantization.float_run import compute_node
 from tinyquant.quantization.model import FakeQuantModel
-from tinyquant.quantization.weights import bias_qparams
+from tinyquant.quantization.weights import bias_qparams, has_groups, weight_groups
 
 __all__ = ["SOURCES", "Switch", "SwitchedNetwork"]
 
@@ -52,7 +53,6 @@ SOURCES = (
 )
 """Every source of error, in the order of the data."""
 
-_MOVES_CODES = ("RESHAPE", "MAX_POOL_2D", "PAD", "TRANSPOSE", "CONCATENATION")
 _TABLES = ("LOGISTIC", "TANH", "SOFTMAX")
 
 
@@ -70,17 +70,24 @@ class _Layer:
         self.name, self.node, self.qparams, self.rounding = name, node, qparams, rounding
         self.params: dict[str, np.ndarray] = {}
         self.quantizers: dict[str, QParams] = {}
+        self.group_size = 0
         self.kernel: Runner | None = None
         self.input_qparams: list[QParams] = []
-        quantized = qparams is not None and (node is None or node.op not in _MOVES_CODES)
+        quantized = qparams is not None and (node is None or node.op not in MOVES_CODES)
         self.sources: list[str] = ["activation rounding", "activation clipping"] if quantized else []
 
     def states(self, on: Collection[str]) -> dict[str, np.ndarray]:
         """The parameters with these sources on."""
         made = dict(self.params)
-        for key, qp in self.quantizers.items():
-            source = "bias" if key == "bias" else "weight"
-            made[key] = _through(made[key], qp, f"{source} rounding" in on, f"{source} clipping" in on, self.rounding)
+        if "weight" in self.quantizers:
+            rounds, clips = "weight rounding" in on, "weight clipping" in on
+            weight, qp = made["weight"], self.quantizers["weight"]
+            rows = weight_groups(weight, self.group_size) if self.group_size else weight
+            cells = weight.shape[-1]
+            there = _through(rows, qp, rounds, clips, self.rounding)
+            made["weight"] = there.reshape(*weight.shape[:-1], -1)[..., :cells] if self.group_size else there
+        if "bias" in self.quantizers:
+            made["bias"] = _through(made["bias"], self.quantizers["bias"], "bias rounding" in on, False, self.rounding)
         return made
 
     def compute(self, inputs: Iterable[np.ndarray], on: Collection[str]) -> np.ndarray:
@@ -124,7 +131,7 @@ class SwitchedNetwork:
     Raises
     ------
     ValueError
-        The model is in training mode.
+        The model is in training mode, or its activations are quantized row by row (dynamic).
 
     Examples
     --------
@@ -149,14 +156,21 @@ class SwitchedNetwork:
             layer = _Layer(name, made.node, model.qparams[name], made.settings.rounding)
             with no_grad():
                 layer.params = {key: tensor.data.astype(np.float64) for key, tensor in made.params().items()}
+            if made.settings.activations == "dynamic" and not made.settings.exclude:
+                raise ValueError(
+                    f"activations must be static or float to be switched, got dynamic ones at {name!r}. "
+                    "Use a scheme with ranges from calibration."
+                )
             if made.weight_qparams is not None and not made.settings.exclude:
                 layer.quantizers["weight"] = made.weight_qparams
                 layer.sources += ["weight rounding", "weight clipping"]
-                if "bias" in layer.params and made.input_scale is not None:
+                if has_groups(made.settings.group_size, OPS[made.node.op].weight_axis or 0):
+                    layer.group_size = made.settings.group_size
+                elif "bias" in layer.params and made.input_scale is not None:
                     layer.quantizers["bias"] = bias_qparams(made.weight_qparams, made.input_scale, layer.params["bias"].size)
                     layer.sources.append("bias rounding")
             form = side.integer_form(name)
-            if form is not None and made.node.op not in (*_MOVES_CODES, "CONSTANT") and made.settings.rounding == "half_away":
+            if form is not None and made.node.op not in (*MOVES_CODES, "CONSTANT") and made.settings.rounding == "half_away":
                 layer.kernel = _fastest(form)
                 layer.input_qparams = [value.qparams for value in form.inputs if value.qparams is not None]
                 layer.sources.append("lookup tables" if made.node.op in _TABLES else "requantization")

@@ -10,7 +10,6 @@ With this module one can run that experiment on a model of one's own (`exact_tra
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -86,13 +85,12 @@ class ExactTraining:
         head = [["training", "fake-quant", "integer", "answers", "codes", "loss", "seconds"]]
         head += [["", "accuracy %", "accuracy %", "changed", "differing", "", "an epoch"]]
         lines = aligned([*head, *(_cells(run) for run in (self.start, self.plain, self.exact))])
-        rows: list[Sequence[str]] = [["node", "codes apart", "of", "why (of those looked at)"]]
-        for row in self.parted:
-            if row.total.differing:
-                why = ", ".join(f"{cause} {count}" for cause, count in row.causes.items())
-                rows.append([row.name, str(row.total.differing), str(int(np.prod(row.shape))), why])
+        apart = [row for row in self.parted if row.total.differing]
+        table = aligned([["node", "apart", "of"], *([r.name, str(r.total.differing), str(int(np.prod(r.shape)))] for r in apart)])
+        why = ["why (of those looked at)", *(", ".join(f"{cause} {n}" for cause, n in row.causes.items()) for row in apart)]
         rule = "-" * max(map(len, lines))
-        told = ["", "Without exact, on equal input codes:", "", *aligned(rows)] if len(rows) > 1 else []
+        told = ["", "Codes apart without exact, on equal input codes:", ""] if apart else []
+        told += [f"{line}  {reason}" for line, reason in zip(table, why) if apart]
         times = f"An exact epoch takes {self.slowdown:.1f} times as long (numpy, this machine)."
         return "\n".join([*lines[:2], rule, *lines[2:], "", times, *told]) + "\n"
 

@@ -196,12 +196,12 @@ class FakeQuantSide(Side):
         inputs = [self.graph.value(source) for source in made.node.inputs]
         if made.qparams is None or any(value.qparams is None for value in inputs):
             return None
-        node = made.integer_node()
         values = tuple(Value(v.name, v.shape, np.dtype(np.int8), v.qparams) for v in inputs)
         try:
+            node = made.integer_node()
             step = build_step(node, values)
         except ValueError:
-            # Wider than the kernels are: there is nothing to be held against in codes.
+            # Simulated only, wider than the kernels are, say: there is nothing to be held against in codes.
             return None
         return IntegerForm(node, values, step if self.model.exact else None)
 
