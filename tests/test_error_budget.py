@@ -15,13 +15,14 @@ from tinyquant.analysis.error_budget import error_budget
 from tinyquant.analysis.error_sources import SOURCES, Switch, SwitchedNetwork
 from tinyquant.autograd import Tensor
 from tinyquant.numerics.qparams import QParams
+from tinyquant.quantization import schemes
 from tinyquant.quantization.capture import capture
 from tinyquant.quantization.convert import convert
 from tinyquant.quantization.fuse import fuse
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.prepare import quantize_model
 from tinyquant.quantization.schemes import TFLITE_INT8
-from tinyquant.training import evaluate
+from tinyquant.training import evaluate, fit
 
 ROWS = 60
 
@@ -89,6 +90,38 @@ def test_wider_activations_have_no_kernels_and_end_at_the_fake_quantized_network
     # 16-bit steps: a float32 sum may land on the neighbouring code
     steps = np.abs(network.run(x, network.switches) - fq(Tensor(x)).data) / fq.qparams["head"].scale
     assert steps.max() <= 2
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        schemes.JACOB_UINT8, schemes.ONNX_QDQ, schemes.WEIGHT_ONLY_INT8, TFLITE_INT8.replace(group_size=8),
+        TFLITE_INT8.replace(power_of_two=True, rounding="floor"),
+    ],
+    ids=lambda scheme: f"{scheme.name} {scheme.group_size} {scheme.rounding}",
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["mlp", "mobilenet"])
+def test_schemes_without_integers_end_at_the_fake_quantized_network(name, scheme):
+    model, seen = trained(name)
+    fq = quantize_model(model, seen, scheme=scheme)
+    network, x = SwitchedNetwork(fq), digits()[2][:20]
+    # Grouped weights have no kernels, the pool behind them has.
+    on = [switch for switch in network.switches if switch.source != "requantization"]
+    assert scheme.group_size or on == list(network.switches)
+    got, want = network.run(x, on), fq(Tensor(x)).data
+    step = 1e-4 if fq.qparams["head"] is None else fq.qparams["head"].scale
+    # A float32 sum near a tie may land on the neighbouring code, and what comes after it with it; most do not.
+    assert np.abs(got - want).max() <= 4 * step and np.median(np.abs(got - want)) < 1e-3 * max(step, 1e-3)
+
+
+def test_scales_that_were_learned_end_at_the_integer_network_too():
+    x, y, xt, _ = digits()
+    fq = quantize_model(*trained("mlp"), scheme=TFLITE_INT8.replace(weight_bits=4), ranges="learn", weight_ranges="learn")
+    fit(fq, x[:128], y[:128], epochs=1, lr=1e-3, seed=0)
+    network = SwitchedNetwork(fq)
+    assert np.array_equal(network.run(xt[:30], network.switches).astype(np.float32), convert(fq)(xt[:30]))
+    budget = error_budget(fq, xt[:30], by_layer=False)
+    assert budget.alone["weight clipping"].error > 1e-9, "a learned scale may clip weights, the largest-weight rule never does"
 
 
 # One planted source
@@ -233,5 +266,7 @@ def test_wrong_arguments_are_refused_with_a_mend():
         error_budget(fq, x, np.zeros(3, int))
     with pytest.raises(ValueError, match="must be one of this network's, got \\('fc1', 'magic'\\)"):
         SwitchedNetwork(fq).run(x, [Switch("fc1", "magic")])
+    with pytest.raises(ValueError, match="activations must be static or float to be switched, got dynamic ones at 'flatten'"):
+        SwitchedNetwork(quantize_model(*trained("mlp"), scheme=schemes.DYNAMIC_INT8))
     with pytest.raises(ValueError, match="in training mode"):
         error_budget(quantize_model(*trained("mlp")).train(), x)
