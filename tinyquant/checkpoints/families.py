@@ -176,7 +176,8 @@ def _make_digits(path: Path, say: Callable[[str], object]) -> None:
             codes = [_codes(fq)]
             watch = (lambda report, fq=fq, codes=codes: codes.append(_codes(fq))) if recorded else None
             second = _go_on(fq, x, y, seed, test, watch)
-            getattr(slot, f"qat{bits}").load_state_dict(_without_prefix(fq.state_dict()))
+            trained = fq.state_dict()
+            getattr(slot, f"qat{bits}").load_state_dict({key: trained[f"network.{key}"] for key in model.state_dict()})
             if recorded:
                 _record(state.recording, first, second, np.stack(codes))
         say(f"seed {seed} of {DIGITS_SEEDS} on digits")
@@ -235,7 +236,8 @@ def _member(slot: _Slot) -> Member:
     qat = {}
     for bits in QAT_BITS:
         fq = quantize_model(trained, seen, scheme=weights_scheme(bits))
-        fq.load_state_dict({f"network.{key}": value for key, value in getattr(slot, f"qat{bits}").state_dict().items()})
+        weights = {f"network.{key}": value for key, value in getattr(slot, f"qat{bits}").state_dict().items()}
+        fq.load_state_dict(fq.state_dict() | weights)
         qat[bits] = fq.eval()
     return Member(trained, slot.longer.eval(), qat)
 
@@ -261,11 +263,6 @@ def _codes(fq: FakeQuantModel) -> np.ndarray:
     node.choose_weight_qparams()
     assert node.weight_qparams is not None
     return quantize(node.params()["weight"].data, node.weight_qparams).ravel()
-
-
-def _without_prefix(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A fake-quantized model's weights under the float model's names."""
-    return {key.removeprefix("network."): value for key, value in state.items()}
 
 
 def _about(data: str) -> About:

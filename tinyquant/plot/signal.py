@@ -193,7 +193,7 @@ def _draw_curve(ax: Axes, t: np.ndarray, x: np.ndarray, panel: _Panel, *, last: 
     scale, zero = float(qp.scale), int(qp.zero_point)
     codes = np.arange(qp.qmin, qp.qmax + 1)
     _draw_pair(ax, t, x, panel.decoded)
-    ax.set_title(f"{panel.bits} bits\n", loc="left", weight="bold")
+    ax.set_title(f"{panel.bits} bits\n", loc="left", weight="bold", size="medium")
     ax.set_title(f"{qp.levels} codes\n", loc="right", size="medium")
     ax.set_title(f"step {qp.scale:.2g}", size="medium")
     if qp.levels <= 2 * FEW_LEVELS:

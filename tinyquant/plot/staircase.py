@@ -128,12 +128,12 @@ def _draw_stairs(ax: Axes, x: np.ndarray, y: np.ndarray, qp: QParams) -> None:
         arrowprops={"arrowstyle": "-", "color": "black", "shrinkB": 5},
     )  # fmt: skip
     low, high = _ends(qp)
-    name = {"ha": "center", "weight": "bold", "bbox": box}
-    ax.text((low + high) / 2, bottom + 0.5 * scale, "rounding: at most half a step", va="center", **name)  # type: ignore[arg-type]
+    name = {"ha": "center", "va": "center", "weight": "bold"}
+    ax.text((low + high) / 2, bottom + 0.5 * scale, "rounding: at most half a step", **name)  # type: ignore[arg-type]
     # Each on the empty side of the line.
     for at, where, side in (((x[0] + low) / 2, 0.62, x[0] < low), ((high + x[-1]) / 2, 0.28, x[-1] > high)):
         if side:
-            ax.text(at, bottom + where * (top - bottom), "clipping:\nno bound", va="center", **name)  # type: ignore[arg-type]
+            ax.text(at, bottom + where * (top - bottom), "clipping:\nno bound", bbox=box, **name)  # type: ignore[arg-type]
 
 
 def _draw_saw(ax: Axes, x: np.ndarray, error: np.ndarray) -> None:

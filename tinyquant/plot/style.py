@@ -42,6 +42,7 @@ __all__ = [
     "figure_bytes",
     "finish",
     "heading",
+    "ink_on",
     "in_house_style",
     "save_figure",
     "slide_bytes",
@@ -162,6 +163,17 @@ def heading(fig: Figure, title: str, said: str = "") -> None:
     fig.suptitle(title, x=0.02, y=0.98, ha="left", weight="bold")
     if said:
         fig.text(0.02, 0.89, said, ha="left", va="center")
+
+
+def ink_on(color: tuple[float, float, float, float]) -> str:
+    """Black or white, whichever is read more easily on a colour (WCAG 2: the higher contrast ratio).
+
+    >>> ink_on((1.0, 1.0, 1.0, 1.0)), ink_on((0.0, 0.1, 0.3, 1.0))
+    ('#222222', 'white')
+    """
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in color[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return INK if luminance > 0.2 else "white"
 
 
 def figure_bytes(fig: Figure, kind: str, *, alt: str = "") -> bytes:
