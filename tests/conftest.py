@@ -57,13 +57,6 @@ def models_dir() -> Path:
     return shared_folder("models", "TINYQUANT_MODELS")
 
 
-@pytest.fixture(scope="session")
-def golden_dir() -> Path:
-    """The folder of golden operator vectors: ``tests/golden``, else ``TINYQUANT_GOLDEN`` or ``../shared/golden``."""
-    packaged = ROOT / "tests" / "golden"
-    return packaged if packaged.is_dir() else shared_folder("golden", "TINYQUANT_GOLDEN")
-
-
 def refuse_to_leave_this_machine(address: Any) -> None:
     """Raise when a socket is about to be connected to another machine (local sockets, which dask uses, are let through)."""
     host = address[0] if isinstance(address, tuple) else address

@@ -19,6 +19,7 @@ from tinyquant import interop as interop
 from tinyquant import models as models
 from tinyquant import nn as nn
 from tinyquant import optim as optim
+from tinyquant.analysis.compare import compare as compare
 from tinyquant.analysis.explain import explain as explain
 from tinyquant.autograd import Tensor as Tensor
 from tinyquant.autograd import no_grad as no_grad
