@@ -18,6 +18,7 @@ from tinyquant import (
 from tinyquant.analysis.compare import compare
 from tinyquant.analysis.partings import CAUSES
 from tinyquant.autograd import Tensor
+from tinyquant.integer.registry import InexactDialectWarning
 from tinyquant.interop import load_tflite
 from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import QParams
@@ -225,6 +226,33 @@ def test_codes_stand_for_reals_when_the_other_side_is_float():
     report = compare(model, m, codes)
     assert report["input"].total.max_error == 0
     assert report["head"].total == compare(model, m, dequantize(codes, m.inputs[0].qparams))["head"].total
+
+
+def two_inputs(scale=0.5):
+    """An adder of two inputs, the second with a scale of its own."""
+    inputs = {"left": ((1, 3), QParams(0.5, 1)), "right": ((1, 3), QParams(scale, -2))}
+    return one_node("ADD", (1, 3), inputs, QParams(0.5, 0))
+
+
+def test_several_inputs_are_a_list_or_a_dict_of_codes_or_reals():
+    m = two_inputs()
+    codes = {"left": np.int8([[1, 2, 3]]), "right": np.int8([[4, 5, 6]])}
+    reals = {name: dequantize(array, m.graph.value(name).qparams) for name, array in codes.items()}
+    expected = compare(m, m, codes, dialects=("tflm", "xnnpack")).to_dict()
+    assert [row["name"] for row in expected["rows"]] == ["left", "right", "node"]
+    for given in (list(codes.values()), reals, list(reals.values())):
+        assert compare(m, m, given, dialects=("tflm", "xnnpack")).to_dict() == expected
+    with pytest.raises(TypeError, match="x must be one float array for a float or fake-quantized model, got dict"):
+        compare(three("mlp")[0], m, codes)
+
+
+def test_a_dialect_that_is_not_exact_says_so_once():
+    """A step of the right input is a thousand steps of the output: LiteRT's fast ADD would wrap at 16 bits."""
+    m = two_inputs(500.0)
+    codes = [np.int8([[1, 2, 3]]), np.int8([[4, 5, 6]])]
+    with pytest.warns(InexactDialectWarning) as caught:
+        compare(m, m, codes, dialects=("tflm", "litert_opt"), inputs="first")
+    assert len(caught) == 1
 
 
 # The report

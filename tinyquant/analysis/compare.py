@@ -175,6 +175,11 @@ def compare(
     ValueError
         Unknown inputs, nothing in common, shapes that differ under one name, or a model in training mode.
 
+    Warns
+    -----
+    InexactDialectWarning
+        As `IntegerModel.trace`.
+
     Notes
     -----
     SQNR and the errors are of reals. LSB is the step of b. "Dead" is measured before b's own quantizer where b is a

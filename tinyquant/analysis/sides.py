@@ -227,8 +227,7 @@ class IntegerSide(Side):
             array = np.asarray(given)
             is_real = array.dtype.kind == "f" and value.qparams is not None
             codes.append(quantize(array.astype(np.float32), value.qparams) if is_real and value.qparams else array)
-        with _quietly():
-            trace = self.model.trace(codes, dialect=self.dialect)
+        trace = self.model.trace(codes, dialect=self.dialect)
         return {name: of_codes(values, self.qparams(name)) for name, values in trace.items()}
 
     def feed(self, name: str, inputs: Sequence[Signal]) -> Signal:
@@ -328,7 +327,7 @@ def _only_reals(x: Given) -> np.ndarray:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Dialects that are not exact would warn at every node of a comparison."""
+    """A dialect that is not exact has said so once, in `signals`: not at every node again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InexactDialectWarning)
         yield
