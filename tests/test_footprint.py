@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from analysis_networks import NETWORKS, digits, three, trained
+from analysis_networks import NETWORKS, digits, one_node, three, trained
 
 from tinyquant.analysis.cost import cost
 from tinyquant.analysis.footprint import footprint, macs_by_precision
@@ -14,6 +14,7 @@ from tinyquant.analysis.latency import latency
 from tinyquant.analysis.mixed_precision import parameter_bytes
 from tinyquant.graph import count_macs
 from tinyquant.numerics.affine import quantize
+from tinyquant.numerics.qparams import QParams
 from tinyquant.quantization.capture import capture
 from tinyquant.quantization.convert import convert
 from tinyquant.quantization.prepare import quantize_model
@@ -42,6 +43,12 @@ def test_multiplications_are_sorted_by_the_bits_of_both_factors():
     }  # fmt: skip
     graph = capture(model, digits()[2][:1])
     assert macs_by_precision(graph) == {"float32 x float32": sum(count_macs(graph).values())}
+
+
+@pytest.mark.parametrize(("ends", "bits"), [((-8, 7), 4), ((-7, 7), 4), ((-128, 127), 8), ((0, 1), 1), ((-2, 2), 3)])
+def test_bits_are_what_the_codes_need_whether_the_range_is_narrow_or_full(ends, bits):
+    m = one_node("RELU", (1, 2), {"x": ((1, 2), QParams(1.0, 0, *ends))}, QParams(1.0, 0, *ends))
+    assert [t.bits for t in footprint(m).tensors] == [bits, bits]
 
 
 def test_a_float_graph_has_no_file_and_its_batch_norms_are_listed():
