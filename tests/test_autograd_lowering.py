@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyquant.autograd import lowering
-from tinyquant.autograd.geometry import make_window
-from tinyquant.autograd.lowering import bias_gradient, prepare
+from tinyquant.autograd.geometry import make_window, pad_image
+from tinyquant.autograd.lowering import bias_gradient
 
 small = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -18,7 +18,7 @@ small = st.tuples(st.integers(1, 3), st.integers(1, 3))
 def test_the_parts_side_by_side_are_the_cells_under_the_window_of_every_pixel(kernel, stride, dilation, channels, images):
     window = make_window("conv2d", (8, 9), kernel, stride, "same", dilation)
     x = np.random.default_rng(0).normal(size=(images, 8, 9, channels))
-    padded = prepare(x, window)
+    padded = pad_image(x, window.pads)
     expected = np.empty((images, *window.out, *kernel, channels))
     for h, w, i, j in np.ndindex(*window.out, *kernel):
         expected[:, h, w, i, j] = padded[:, h * stride[0] + i * dilation[0], w * stride[1] + j * dilation[1]]
@@ -31,14 +31,15 @@ def test_the_parts_side_by_side_are_the_cells_under_the_window_of_every_pixel(ke
 
 def test_the_parts_of_rows_are_views_of_one_buffer():
     window = make_window("conv2d", (9, 9), (3, 3), (1, 1), 1)
-    parts = lowering._rows(prepare(np.ones((2, 9, 9, 8)), window), window)
+    parts = lowering._rows(pad_image(np.ones((2, 9, 9, 8)), window.pads), window)
     assert len(parts) == 3 and np.shares_memory(parts[0], parts[2])
 
 
 def test_a_plain_pointwise_convolution_copies_nothing():
     x = np.ones((2, 9, 9, 8))
     window = make_window("conv2d", (9, 9), (1, 1), (1, 1), 0)
-    assert np.shares_memory(lowering._points(prepare(x, window), window)[0], x)
+    (images, parts), *more = lowering._blocks(x, window)
+    assert np.shares_memory(parts[0], x) and not more
 
 
 @pytest.mark.parametrize("size, kernel, channels, form", [
@@ -47,7 +48,7 @@ def test_a_plain_pointwise_convolution_copies_nothing():
 ])  # fmt: skip
 def test_the_form_is_chosen_by_shape(size, kernel, channels, form):
     window = make_window("conv2d", size, kernel, (1, 1), "same")
-    lower, step = lowering._plan(np.empty((4, *window.padded, channels)), window)
+    lower, step = lowering._plan(channels, window)
     assert lower is getattr(lowering, form) and step >= 1
 
 

@@ -16,14 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyquant.autograd import lowering
-from tinyquant.autograd.depthwise import (
-    PhasedImage,
-    depthwise,
-    depthwise_input_gradient,
-    depthwise_weight_gradient,
-)
+from tinyquant.autograd.depthwise import depthwise, depthwise_input_gradient, depthwise_weight_gradient
 from tinyquant.autograd.geometry import Padding, Window, check_image, make_window, pair
-from tinyquant.autograd.memory import tiled
 from tinyquant.autograd.operands import as_tensor
 from tinyquant.autograd.tensor import Array, Op, Tensor
 
@@ -56,11 +50,9 @@ class Conv2d(_Convolution):
     def forward(self, *arrays: Array) -> Array:
         x, weight = arrays[:2]
         window = self.begin(x, weight)
-        images = [lowering.prepare(part, window) for part in self._split(x, 3)]
-        biases = self._split(arrays[2], 0) if len(arrays) == 3 else [None] * len(images)
-        ys = [lowering.convolve(*group, window) for group in zip(images, self._split(weight, 0), biases)]
-        if self.needs[1]:
-            self.images = images
+        self.images = self._split(x, 3)
+        biases = self._split(arrays[2], 0) if len(arrays) == 3 else [None] * len(self.images)
+        ys = [lowering.convolve(*group, window) for group in zip(self.images, self._split(weight, 0), biases)]
         return ys[0] if len(ys) == 1 else np.concatenate(ys, axis=3)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
@@ -90,19 +82,12 @@ class DepthwiseConv2d(_Convolution):
     def forward(self, *arrays: Array) -> Array:
         x, weight = arrays[:2]
         window = self.begin(x, weight)
-        self.multiplier = weight.shape[3] // x.shape[3]
-        image = PhasedImage(x, window, self.multiplier)
-        y = depthwise(image, weight[0])
-        if self.needs[1]:
-            self.image = image
-        if len(arrays) == 3:
-            rows = y.reshape(-1, window.out[1] * weight.shape[3])
-            rows += tiled(arrays[2], window.out[1])
-        return y
+        self.x = x
+        return depthwise(x, weight[0], arrays[2] if len(arrays) == 3 else None, window)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        dx = depthwise_input_gradient(dy, self.weight[0], self.win, self.multiplier) if self.needs[0] else None
-        dw = depthwise_weight_gradient(self.image, dy)[None] if self.needs[1] else None
+        dx = depthwise_input_gradient(dy, self.weight[0], self.win, self.x.shape[3]) if self.needs[0] else None
+        dw = depthwise_weight_gradient(self.x, dy, self.win)[None] if self.needs[1] else None
         return self.finish(dx, dw, dy)
 
 

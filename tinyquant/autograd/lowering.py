@@ -22,7 +22,7 @@ With this module one can compute a convolution and its gradients on plain arrays
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
@@ -32,35 +32,30 @@ from tinyquant.autograd.memory import empty, tiled
 from tinyquant.autograd.products import sum_rows
 from tinyquant.autograd.tensor import Array
 
-__all__ = ["bias_gradient", "convolve", "input_gradient", "prepare", "weight_gradient"]
+__all__ = ["bias_gradient", "convolve", "input_gradient", "weight_gradient"]
 
 _FEW_CHANNELS = 4
 _SMALL_IMAGE = 16
 _BLOCK = 131072
 """Numbers in a block's parts: with the output beside them they stay in a core's cache."""
 
-
-def prepare(x: Array, window: Window) -> Array:
-    """The padded images, contiguous: what `convolve` and `weight_gradient` read."""
-    return np.ascontiguousarray(pad_image(x, window.pads))
+_POINTS = 1 << 20
+"""The same where the parts are the image itself, and a block only saves memory."""
 
 
-def convolve(padded: Array, weight: Array, bias: Array | None, window: Window) -> Array:
-    """y (N, OH, OW, O) of prepared images, an OHWI weight (O, KH, KW, C) and a bias (O,)."""
+def convolve(x: Array, weight: Array, bias: Array | None, window: Window) -> Array:
+    """y (N, OH, OW, O) of x (N, H, W, C), an OHWI weight (O, KH, KW, C) and a bias (O,)."""
     outputs = weight.shape[0]
-    y = empty((len(padded), *window.out, outputs), padded.dtype)
-    lower, step = _plan(padded, window)
+    y = empty((len(x), *window.out, outputs), x.dtype)
     wide = None if bias is None else tiled(bias, window.out[1])
-    matrices: Array | None = None
-    for start in range(0, len(padded), step):
-        parts = lower(padded[start : start + step], window)
-        if matrices is None:
-            matrices = np.ascontiguousarray(weight.transpose(1, 2, 3, 0)).reshape(len(parts), -1, outputs)
-        block = y[start : start + step].reshape(*parts[0].shape[:2], outputs)
-        np.matmul(parts[0], matrices[0], out=block)
-        if len(parts) > 1:
+    matrices = np.ascontiguousarray(weight.transpose(1, 2, 3, 0)).reshape(-1, outputs)
+    for images, parts in _blocks(x, window):
+        first, *others = matrices.reshape(len(parts), -1, outputs)
+        block = y[images].reshape(*parts[0].shape[:2], outputs)
+        np.matmul(parts[0], first, out=block)
+        if others:
             product = empty(block.shape, block.dtype)
-            for part, matrix in zip(parts[1:], matrices[1:]):
+            for part, matrix in zip(parts[1:], others):
                 block += np.matmul(part, matrix, out=product)
         if wide is not None:
             rows = block.reshape(-1, len(wide))
@@ -68,14 +63,12 @@ def convolve(padded: Array, weight: Array, bias: Array | None, window: Window) -
     return y
 
 
-def weight_gradient(padded: Array, dy: Array, window: Window) -> Array:
-    """dW (O, KH, KW, C) from the prepared images and dy (N, OH, OW, O)."""
+def weight_gradient(x: Array, dy: Array, window: Window) -> Array:
+    """dW (O, KH, KW, C) from x (N, H, W, C) and dy (N, OH, OW, O)."""
     outputs = dy.shape[3]
-    lower, step = _plan(padded, window)
-    total = np.zeros((prod(window.kernel) * padded.shape[3], outputs), dy.dtype)
-    for start in range(0, len(padded), step):
-        parts = lower(padded[start : start + step], window)
-        block = dy[start : start + step].reshape(*parts[0].shape[:2], outputs)
+    total = np.zeros((prod(window.kernel) * x.shape[3], outputs), dy.dtype)
+    for images, parts in _blocks(x, window):
+        block = dy[images].reshape(*parts[0].shape[:2], outputs)
         total += np.concatenate([np.matmul(part.transpose(0, 2, 1), block).sum(axis=0) for part in parts])
     return total.reshape(*window.kernel, -1, outputs).transpose(3, 0, 1, 2)
 
@@ -85,7 +78,7 @@ def input_gradient(dy: Array, weight: Array, window: Window) -> Array:
 
     def piece(part: TurnedWindow, turned: Window) -> Array:
         """The cells of dx that these taps, in this order, reach from dy."""
-        return convolve(prepare(dy, turned), weight[:, part.taps[0], part.taps[1]].transpose(3, 1, 2, 0), None, turned)
+        return convolve(dy, weight[:, part.taps[0], part.taps[1]].transpose(3, 1, 2, 0), None, turned)
 
     return from_turned(window, dy, weight.shape[3], piece)
 
@@ -96,12 +89,19 @@ def bias_gradient(dy: Array) -> Array:
     return sum_rows(dy.reshape(n * oh, ow * outputs)).reshape(ow, outputs).sum(axis=0)
 
 
-def _plan(padded: Array, window: Window) -> tuple[Callable[[Array, Window], list[Array]], int]:
+def _blocks(x: Array, window: Window) -> Iterator[tuple[slice, list[Array]]]:
+    """A few images at a time: which, and their parts."""
+    lower, step = _plan(x.shape[3], window)
+    for start in range(0, len(x), step):
+        images = slice(start, start + step)
+        yield images, lower(np.ascontiguousarray(pad_image(x[images], window.pads)), window)
+
+
+def _plan(channels: int, window: Window) -> tuple[Callable[[Array, Window], list[Array]], int]:
     """How these images are best cut into parts, and how many of them at a time."""
-    channels = padded.shape[3]
     cells = window.out[0] * window.out[1] * channels
     if window.kernel == (1, 1):
-        return _points, max(1, len(padded))
+        return _points, max(1, _POINTS // max(1, cells))
     if channels <= _FEW_CHANNELS:
         return _taps, max(1, _BLOCK // (cells * prod(window.kernel)))
     if prod(window.out) <= _SMALL_IMAGE:

@@ -130,7 +130,7 @@ def tiled(array: Array, times: int) -> Array:
     return wide.reshape(*array.shape[:-1], -1)
 
 
-def in_blocks(rows: int, row_size: int) -> Iterator[slice]:
+def in_blocks(rows: int, row_size: int, block: int = _BLOCK) -> Iterator[slice]:
     """All the rows, so many at a time that several arrays of them fit in a core's cache.
 
     A pass over numbers in the cache costs a third of one over numbers in memory: work of several passes is done
@@ -139,5 +139,5 @@ def in_blocks(rows: int, row_size: int) -> Iterator[slice]:
     >>> [(b.start, b.stop) for b in in_blocks(5, 30000)]
     [(0, 2), (2, 4), (4, 5)]
     """
-    step = max(1, _BLOCK // max(1, row_size))
+    step = max(1, block // max(1, row_size))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
