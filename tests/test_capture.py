@@ -86,6 +86,7 @@ def test_parameters_alone_are_folded_into_one_array():
         (1, [("conv", "CONV_2D")]),
         (2, [("conv.pad", "PAD"), ("conv", "CONV_2D")]),
         (((0, 2), (1, 1)), [("conv.pad", "PAD"), ("conv", "CONV_2D")]),
+        (((0, 0), (1, 1)), [("conv.pad", "PAD"), ("conv", "CONV_2D")]),
     ],
 )
 def test_explicit_padding_is_valid_or_same_where_it_equals_one_and_a_pad_node_otherwise(padding, expected):
