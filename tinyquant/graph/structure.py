@@ -141,6 +141,10 @@ class Node:
         """A copy with some fields changed."""
         return replace(self, **changes)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        """Itself: nothing of it can change."""
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -178,6 +182,10 @@ class Graph:
         absent = [name for name in self.outputs if name not in known]
         if absent:
             raise ValueError(f"outputs must be made by the graph, got {absent}. It makes {', '.join(sorted(known))}.")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        """Itself: nothing of it can change."""
+        return self
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
