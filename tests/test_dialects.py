@@ -295,7 +295,9 @@ def test_for_positive_sums_ties_up_is_tflite_micros_rule(acc: int, multiplier: i
     assert rules.ties_up(np.array([acc]), multiplier, shift) == multiply_by_quantized_multiplier([acc], multiplier, shift)
 
 
-@given(acc=st.integers(-(2**24), 2**24), multiplier=MULTIPLIER, shift=st.integers(1, 7))
+@given(acc=st.integers(-(2**24), 2**24 - 1), multiplier=MULTIPLIER, shift=st.integers(1, 7))
+@example(acc=2**24 - 1, multiplier=2**31 - 1, shift=7)
+@example(acc=-(2**24), multiplier=2**31 - 1, shift=7)
 def test_ties_up_shifts_left_first(acc: int, multiplier: int, shift: int) -> None:
     expected = half_up(Fraction(acc * 2**shift * multiplier, 2**31))
     assert rules.ties_up(np.array([acc]), multiplier, shift).tolist() == [expected]
