@@ -43,8 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"numerics"},
     "models": {"numerics", "autograd", "nn"},
     "testing": _BELOW_VIEWS | {"analysis"},
+    "study": _BELOW_VIEWS | {"analysis", "data", "models"},
     "labs": _BELOW_VIEWS | {"analysis", "plot", "data", "models", "testing", TOP},
-    "cli": _BELOW_VIEWS | {"analysis", "plot", "data", "models", "testing", "labs", "checkpoints", TOP},
+    "cli": _BELOW_VIEWS | {"analysis", "plot", "data", "models", "testing", "labs", "study", "checkpoints", TOP},
     "__main__": {"cli"},
     "checkpoints": {"numerics", "nn", "training", "quantization", "data", "models"},
     # tinyquant/__init__.py re-exports the public names, and stays light: plot comes on first use (another rule sees to it)
