@@ -134,6 +134,7 @@ TABLE: list[Row] = [
     Row("conv2d", "large image", conv(padding=1), (smooth(1, 9, 9, 5), smooth(1, 3, 3, 5, seed=1), smooth(1, seed=2))),
     Row("conv2d", "1 x 1, stride", conv(stride=(2, 1)), (smooth(2, 3, 4, 5), smooth(2, 1, 1, 5, seed=1))),
     Row("conv2d", "groups, dilation", conv(groups=2, dilation=2), (smooth(1, 5, 5, 4), smooth(4, 2, 2, 2, seed=1), smooth(4))),
+    Row("conv2d", "a group a channel", conv(groups=3, padding=1), (smooth(1, 4, 4, 3), smooth(6, 3, 3, 1, seed=1), smooth(6))),
     Row("depthwise_conv2d", "", depthwise(padding=1), (smooth(2, 4, 4, 3), smooth(1, 3, 3, 3, seed=1), smooth(3, seed=2))),
     Row("depthwise_conv2d", "stride, multiplier", depthwise(padding="same", stride=2),
         (smooth(1, 5, 5, 2), smooth(1, 3, 3, 4, seed=1))),

@@ -72,6 +72,17 @@ def test_conv2d_and_its_gradients_are_the_sums_of_their_definition(form, case):
         check_against_loops(lambda *t: F.conv2d(*t, **arguments), x, w, b, lambda weight: weight, **arguments)
 
 
+@settings(max_examples=40)
+@given(cases(), st.integers(1, 2))
+def test_conv2d_with_one_group_a_channel_is_its_definition_too(case, multiplier):
+    x, w, _, arguments = case
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-9, 10, (x.shape[3] * multiplier, *w.shape[1:3], 1)).astype(float)
+    arguments = {**arguments, "groups": x.shape[3]}
+    check_against_loops(lambda *t: F.conv2d(*t, **arguments), x, weight, np.arange(float(len(weight))),
+                        lambda v: v, **arguments)  # fmt: skip
+
+
 @settings(max_examples=60)
 @given(cases(), st.integers(1, 2))
 def test_depthwise_conv2d_is_conv2d_with_one_group_a_channel_and_channel_times_multiplier_outputs(case, multiplier):
@@ -111,6 +122,16 @@ def test_images_that_are_views_give_the_same(dtype):
     depthwise = rng.integers(-9, 10, (1, 3, 3, 5)).astype(dtype)
     np.testing.assert_array_equal(F.depthwise_conv2d(x, depthwise).data,
                                   F.depthwise_conv2d(np.ascontiguousarray(x.data), depthwise).data)  # fmt: skip
+
+
+@pytest.mark.parametrize("x_type, w_type", [(np.float32, np.float64), (np.float64, np.float32)])
+def test_the_result_has_the_dtype_of_the_image_whatever_that_of_the_weight(x_type, w_type):
+    x, b = np.ones((1, 6, 6, 5), x_type), np.ones(5, w_type)
+    for fn, shape in ((F.conv2d, (5, 3, 3, 5)), (F.conv2d, (5, 1, 1, 5)), (F.depthwise_conv2d, (1, 3, 3, 5))):
+        w = Tensor(np.ones(shape, w_type), requires_grad=True)
+        y = fn(x, w, b)
+        y.sum().backward()
+        assert y.dtype == x_type and w.grad.dtype == w_type
 
 
 @pytest.mark.parametrize("kernel, padding", [(1, 0), (3, 1)])

@@ -32,7 +32,7 @@ class _Convolution(Op):
         s = self.settings
         kernel = (weight.shape[1], weight.shape[2])
         self.win = make_window(self.name, (x.shape[1], x.shape[2]), kernel, s["stride"], s["padding"], s["dilation"])
-        self.weight = weight
+        self.weight = weight.astype(x.dtype, copy=False)
         return self.win
 
     def finish(self, dx: Array | None, dw: Array | None, dy: Array) -> tuple[Array | None, ...]:
@@ -48,15 +48,27 @@ class Conv2d(_Convolution):
     name = "conv2d"
 
     def forward(self, *arrays: Array) -> Array:
-        x, weight = arrays[:2]
-        window = self.begin(x, weight)
+        x, bias = arrays[0], arrays[2] if len(arrays) == 3 else None
+        window = self.begin(x, arrays[1])
+        # One group a channel is a depthwise convolution, and is computed as one.
+        self.depthwise = self.settings["groups"] == x.shape[3] > 1
+        if self.depthwise:
+            self.x = x
+            return depthwise(x, self.weight[..., 0].transpose(1, 2, 0), bias, window)
         self.images = self._split(x, 3)
-        biases = self._split(arrays[2], 0) if len(arrays) == 3 else [None] * len(self.images)
-        ys = [lowering.convolve(*group, window) for group in zip(self.images, self._split(weight, 0), biases)]
+        biases = [None] * len(self.images) if bias is None else self._split(bias, 0)
+        ys = [lowering.convolve(*group, window) for group in zip(self.images, self._split(self.weight, 0), biases)]
         return ys[0] if len(ys) == 1 else np.concatenate(ys, axis=3)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         dx = dw = None
+        if self.depthwise:
+            weight = self.weight[..., 0].transpose(1, 2, 0)
+            if self.needs[0]:
+                dx = depthwise_input_gradient(dy, weight, self.win, self.x.shape[3])
+            if self.needs[1]:
+                dw = depthwise_weight_gradient(self.x, dy, self.win).transpose(2, 0, 1)[..., None]
+            return self.finish(dx, dw, dy)
         pieces = self._split(dy, 3)
         if self.needs[0]:
             dxs = [lowering.input_gradient(*group, self.win) for group in zip(pieces, self._split(self.weight, 0))]
@@ -80,10 +92,9 @@ class DepthwiseConv2d(_Convolution):
     name = "depthwise_conv2d"
 
     def forward(self, *arrays: Array) -> Array:
-        x, weight = arrays[:2]
-        window = self.begin(x, weight)
-        self.x = x
-        return depthwise(x, weight[0], arrays[2] if len(arrays) == 3 else None, window)
+        self.x = x = arrays[0]
+        window = self.begin(x, arrays[1])
+        return depthwise(x, self.weight[0], arrays[2] if len(arrays) == 3 else None, window)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         dx = depthwise_input_gradient(dy, self.weight[0], self.win, self.x.shape[3]) if self.needs[0] else None
