@@ -14,6 +14,9 @@ from tinyquant import data, models
 from tinyquant.analysis.compare import Comparison, compare
 from tinyquant.analysis.error_budget import Budget, error_budget
 from tinyquant.analysis.explain import Explanation, explain
+from tinyquant.analysis.footprint import footprint
+from tinyquant.analysis.resilience import resilience
+from tinyquant.analysis.sensitivity import sensitivity
 from tinyquant.autograd import Tensor, no_grad
 from tinyquant.checkpoints.families import DigitsFamily, load_cancer_family, load_digits_family
 from tinyquant.nn import Module, Sequential
@@ -36,8 +39,7 @@ PUBLISHED = {
 `post_training_quantization`), which the lecture shows."""
 
 FEW_BITS = 3
-NOISE = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-_DRAWS = 3
+NOISE = (0, 4, 8, 16, 24, 32, 48, 64)
 
 
 class FigureData:
@@ -119,32 +121,14 @@ class FigureData:
         return rows
 
     def shaken(self) -> dict[str, np.ndarray]:
-        """Accuracy of the deployed 3-bit weights under noise, trained in float as long as QAT, and with QAT."""
-        found: dict[str, list[list[float]]] = {"float-trained": [], "QAT-trained": []}
-        for seed, member in enumerate(self.family.members):
-            pair = (member.ptq(FEW_BITS, of_longer=True), member.qat[FEW_BITS])
-            for name, fq in zip(found, pair, strict=True):
-                found[name].append([self._shake(fq, member.trained, size, seed) for size in NOISE])
-        return {name: np.array(rows) for name, rows in found.items()}
-
-    def _shake(self, fq: FakeQuantModel, like: Sequential, size: float, seed: int) -> float:
-        """Mean accuracy over a few draws of uniform noise of up to `size` steps on every weight."""
+        """Accuracy under noise on the weights, trained in float as long as QAT, and with QAT: (seeds, sizes)."""
         _, _, xt, yt = self.digits
-        before, shaken = like.state_dict(), []
-        for draw in range(_DRAWS):
-            rng = np.random.default_rng([seed, draw])
-            state: dict[str, np.ndarray] = {}
-            for name, made in fq.nodes.items():
-                if made.weight_qparams is None:
-                    continue
-                params = {key: tensor.data for key, tensor in made.quantized_params().items()}
-                scale, _ = made.weight_qparams.along(params["weight"].ndim)
-                params["weight"] = params["weight"] + scale * rng.uniform(-size, size, params["weight"].shape)
-                state |= {f"{name}.{key}": array for key, array in params.items()}
-            like.load_state_dict(state)
-            shaken.append(evaluate(like, xt, yt))
-        like.load_state_dict(before)
-        return float(np.mean(shaken))
+        found: dict[str, list[np.ndarray]] = {}
+        for member in self.family.members:
+            pair = {"float-trained": member.ptq(8, of_longer=True), "QAT-trained": member.qat[8]}
+            for name, values in resilience(pair, xt, yt, steps=NOISE, draws=3).accuracies.items():
+                found.setdefault(name, []).append(values.mean(axis=0))
+        return {name: np.array(rows) for name, rows in found.items()}
 
     def missed(self) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
         """Labels, what the first doctor says in float and at two widths, and the mean missed over all doctors."""
@@ -161,21 +145,9 @@ class FigureData:
         means = [f"{name} {np.mean([np.sum((a[name] == 0) & (yt == 1)) for a in said]):.1f}" for name in said[0]]
         return yt, said[0], f"Missed on average over {len(doctors)} seeds: {', '.join(means)}."
 
-    def sensitivity(self) -> dict[str, dict[int, float]]:
+    def drops(self) -> dict[str, dict[int, float]]:
         """Points lost when one layer's weights alone are quantized."""
-        model, seen = self.checkpoint("mobilenet")
-        base, images = self.right(model), len(self.digits[3])
-        drops: dict[str, dict[int, float]] = {}
-        for node in self.quantized("mobilenet").graph:
-            if "weight" in node.params:
-                drops[node.name] = {}
-                for bits in (4, 3, 2):
-                    alone = TFLITE_INT8.replace(exclude=True).annotate(
-                        node.name, exclude=False, weight_bits=bits, activation_bits=16
-                    )
-                    lost = base - self.right(quantize_model(model, seen, scheme=alone))
-                    drops[node.name][bits] = 100 * lost / images
-        return drops
+        return sensitivity(*self.checkpoint("mobilenet"), *self.digits[2:], bits=(4, 3, 2)).drops()
 
     def sizes(self) -> dict[str, tuple[str, int, int]]:
         """(kind, bytes, test digits right) of the depthwise network, in float and with fewer and fewer bits."""
@@ -183,7 +155,7 @@ class FigureData:
         found = {"float": ("float", 4 * sum(p.size for p in model.parameters()), self.right(model))}
         for bits in (8, 6, 5, 4, 3):
             fq = self.quantized("mobilenet", TFLITE_INT8.replace(weight_bits=bits))
-            found[f"{bits} bits"] = ("PTQ", _packed(fq, bits), self.right(fq))
+            found[f"{bits} bits"] = ("PTQ", _packed(fq), self.right(fq))
         return found
 
     def confused(self) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
@@ -200,7 +172,6 @@ def classes(model: Module, x: np.ndarray) -> np.ndarray:
     return said
 
 
-def _packed(fq: FakeQuantModel, bits: int) -> int:
+def _packed(fq: FakeQuantModel) -> int:
     """Weights at their width, biases at 32 bits."""
-    arrays = [(key, array.size) for node in fq.graph for key, array in node.params.items()]
-    return sum((size * (bits if key == "weight" else 32) + 7) // 8 for key, size in arrays)
+    return sum(tensor.packed for tensor in footprint(convert(fq)).tensors if tensor.kind != "activation")

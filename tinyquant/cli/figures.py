@@ -19,7 +19,7 @@ from tinyquant.cli.figure_data import NOISE, PUBLISHED, FigureData
 from tinyquant.numerics.qparams import choose_qparams
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tinyquant.plot.style import Picture as Figure
 
 __all__ = ["FIGURES", "add", "run"]
 
@@ -108,22 +108,34 @@ FIGURES: dict[str, _Drawing] = {
         ({"modes": ("half_away",)}, {"modes": ("half_away", "half_even")}, {}),
     ),
     "error_budget": _Drawing(_waterfall),
-    "multiply_accumulate": _Drawing(lambda d, plot, f: plot.multiply_accumulate(d.explanation(), **f), _steps(6)),
+    "multiply_accumulate": _Drawing(
+        lambda d, plot, f: plot.multiply_accumulate(d.explanation(), **f), _steps(6)
+    ),
     "ste": _Drawing(lambda d, plot, f: plot.ste(_few_codes(), **f), _steps(3)),
     "network": _Drawing(lambda d, plot, f: _network(d, plot, f, "mlp", ""), _steps(2)),
     "network_block": _Drawing(lambda d, plot, f: _network(d, plot, f, "resnet", "block1."), _steps(2)),
-    "resilience": _Drawing(lambda d, plot, f: plot.resilience_curves(NOISE, d.shaken(), step="3-bit steps")),
-    "table": _Drawing(lambda d, plot, f: plot.results_table(d.table(), images=len(d.digits[3]), published=PUBLISHED)),
+    "resilience": _Drawing(
+        lambda d, plot, f: plot.resilience_curves(NOISE, d.shaken(), step="steps of its 8 bits")
+    ),
+    "table": _Drawing(
+        lambda d, plot, f: plot.results_table(
+            d.table(), images=len(d.digits[3]), what="Perceptron on digits", published=PUBLISHED
+        )
+    ),
     "missed_cancers": _Drawing(_missed),
     "comb": _Drawing(_comb),
     "calibration_tradeoff": _Drawing(lambda d, plot, f: plot.calibration_tradeoff(bits=4, **_weights_of(d))),
     "training_curves": _Drawing(_curves),
-    "code_flips": _Drawing(lambda d, plot, f: plot.code_flips(d.family.recording.codes, name="the first layer")),
+    "code_flips": _Drawing(
+        lambda d, plot, f: plot.code_flips(d.family.recording.codes, name="the first layer")
+    ),
     "channel_ranges": _Drawing(
-        lambda d, plot, f: plot.channel_ranges(d.weight("mobilenet", "block2.dw"), axis=3, name="block2.dw, batch norm folded")
+        lambda d, plot, f: plot.channel_ranges(
+            d.weight("mobilenet", "block2.dw"), axis=3, name="block2.dw, batch norm folded"
+        )
     ),
     "sqnr": _Drawing(lambda d, plot, f: plot.sqnr_bars(d.comparison())),
-    "sensitivity": _Drawing(lambda d, plot, f: plot.sensitivity_map(d.sensitivity())),
+    "sensitivity": _Drawing(lambda d, plot, f: plot.sensitivity_map(d.drops())),
     "bytes_against_accuracy": _Drawing(
         lambda d, plot, f: plot.bytes_against_accuracy(
             {name: plot.Candidate(*one) for name, one in d.sizes().items()}, images=len(d.digits[3])
@@ -143,10 +155,14 @@ def add(commands: Any) -> None:
         description="Draws the figures as PNG files, the same bytes each time on one version of matplotlib, and an index with "
         "their titles and alternative texts. Example: tinyquant figures --out lecture --slides",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these (default: all): {', '.join(FIGURES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"only these (default: all): {', '.join(FIGURES)}"
+    )
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
     parser.add_argument(
-        "--slides", action="store_true", help="also OUT/slides: 16:9, type of 18 points, SVG and PNG, frames that build up"
+        "--slides",
+        action="store_true",
+        help="also OUT/slides: 16:9, type of 18 points, SVG and PNG, frames that build up",
     )
     # One thread: how many there are decides in which order sums are rounded.
     parser.set_defaults(run=run, one_thread=True)
@@ -170,7 +186,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.names:
         _write(args.out / "index.md", _index(entries))
     _say(f"{len(names)} figures in {time.perf_counter() - begin:.1f} s", last=True)
-    print(f"{len(names)} figures in {args.out}" + (f", slides in {args.out / 'slides'}" if args.slides else ""))
+    print(
+        f"{len(names)} figures in {args.out}" + (f", slides in {args.out / 'slides'}" if args.slides else "")
+    )
     return 0
 
 

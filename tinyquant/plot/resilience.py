@@ -118,7 +118,9 @@ def _title(at: np.ndarray, lines: Mapping[str, np.ndarray]) -> str:
         return f"{first} and {second} bear noise alike: the lines coincide"
     better = second if gap[widest] > 0 else first
     steps = "1 step" if at[widest] == 1 else f"{at[widest]:g} steps"
-    return f"{better} bears more noise: {abs(gap[widest]):.0f} points at {steps}"
+    # A lead that was there before the noise is not the noise's doing.
+    lead = gap[0] * (1 if gap[widest] > 0 else -1)
+    return f"{better} leads by {lead:.1f} points without noise, by {abs(gap[widest]):.1f} at {steps}"
 
 
 def _in_words(at: np.ndarray, lines: Mapping[str, np.ndarray]) -> str:

@@ -8,7 +8,6 @@ With this module one can draw that for any networks and seeds (`results_table`).
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from tinyquant.analysis.over_seeds import t_interval
 
 from .style import (
     FLOAT_COLOR,
@@ -38,10 +39,6 @@ COLUMNS = ("float", "PTQ", "QAT", "float +\nepochs", "PTQ of\nthat")
 
 _COLORS = (FLOAT_COLOR, QUANTIZED_COLOR, QAT_COLOR, FLOAT_COLOR, QUANTIZED_COLOR)
 
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
-"""Student's t, 97.5 %, for 1 to 30 degrees of freedom; beyond, 1.96 + 2.4 / degrees is right to 0.003."""
-
 Published = Mapping[str, Sequence[float]]
 
 
@@ -49,6 +46,7 @@ def results_table(
     rows: Mapping[str, npt.ArrayLike],
     *,
     images: int,
+    what: str = "",
     published: Published | None = None,
     fig: Figure | None = None,
     title: str | None = None,
@@ -63,6 +61,8 @@ def results_table(
         One to four networks; columns as in `COLUMNS`, row s of all columns from one seed.
     images : int
         How many test images the accuracies were counted on.
+    what : str
+        What all rows are of, said below the title.
     published : mapping of name to (float, PTQ, QAT) in percent, optional
         Rows of somebody else's table.
     fig, title, save, alt
@@ -100,7 +100,7 @@ def results_table(
         raise ValueError(f"images must be at least 1, got {images}.")
     with in_house_style():
         figure = canvas(fig)
-        heading(figure, title or _title(made), _said(made, images))
+        heading(figure, title or _title(made), _said(made, images, what))
         bottom = 0.15 if not published else 0.455
         grid = figure.add_gridspec(
             len(made),
@@ -117,15 +117,14 @@ def results_table(
             _draw_row(figure.add_subplot(grid[place, 0]), name, values, last=place == len(made) - 1)
         _draw_differences(figure.add_subplot(grid[:, 1]), made, images)
         if published:
-            _draw_published(figure.add_axes((0.165, 0.125, 0.81, 0.19)), published)
+            _draw_published(figure.add_axes((0.165, 0.125, 0.81, 0.183)), published)
         return finish(figure, alt=alt or _in_words(made, images, published), save=save)
 
 
 def _interval(differences: np.ndarray) -> tuple[float, float]:
     """Mean, and half the 95 % t-interval over seeds."""
-    freedom = differences.size - 1
-    t = _T95[freedom - 1] if freedom <= len(_T95) else 1.96 + 2.4 / freedom
-    return float(differences.mean()), t * float(differences.std(ddof=1)) / math.sqrt(differences.size)
+    found = t_interval(differences)
+    return found.value, found.high - found.value
 
 
 def _worth(values: np.ndarray) -> tuple[float, float]:
@@ -143,11 +142,12 @@ def _title(rows: Mapping[str, np.ndarray]) -> str:
     return f"QAT beats PTQ of the control: {', '.join(clear)} only"
 
 
-def _said(rows: Mapping[str, np.ndarray], images: int) -> str:
+def _said(rows: Mapping[str, np.ndarray], images: int, what: str) -> str:
     """What a dot and an interval are."""
     seeds = {len(values) for values in rows.values()}
     count = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
-    return f"A dot a seed ({count}), {images} test images. Bars: mean and 95 % t-interval over seeds."
+    of_what = f"{what}: a" if what else "A"
+    return f"{of_what} dot a seed ({count}), {images} test images. Bars: mean, 95 % t-interval over seeds."
 
 
 def _draw_row(ax: Axes, name: str, values: np.ndarray, *, last: bool) -> None:
@@ -165,9 +165,9 @@ def _draw_row(ax: Axes, name: str, values: np.ndarray, *, last: bool) -> None:
     ax.axvline(2.5, color=PALE, linewidth=1.2)
     ax.set_xlim(-0.6, len(COLUMNS) - 0.4)
     room = max(float(np.ptp(values)), 0.5)
-    ax.set_ylim(values.min() - 0.12 * room, values.max() + 0.12 * room)
+    ax.set_ylim(values.min() - 0.2 * room, values.max() + 0.16 * room)
     ax.grid(axis="y")
-    ax.locator_params(axis="y", nbins=4, min_n_ticks=3)
+    ax.locator_params(axis="y", nbins=3, min_n_ticks=2)
     ax.set_ylabel(f"{name}\n(%)")
     ax.set_xticks(range(len(COLUMNS)), COLUMNS if last else [""] * len(COLUMNS))
     ax.tick_params(axis="x", length=0)

@@ -165,7 +165,7 @@ def _draw(fig: Figure, t: np.ndarray, x: np.ndarray, panels: list[_Panel], title
     """Two rows of axes: curves above, errors below, time shared by all."""
     columns = len(panels)
     rows = fig.subplots(2, columns, sharex=True, sharey="row", squeeze=False, height_ratios=(2.4, 1.0))
-    fig.subplots_adjust(left=0.11, right=0.95, top=0.755, bottom=0.125, wspace=0.34, hspace=0.3)
+    fig.subplots_adjust(left=0.113, right=0.932, top=0.755, bottom=0.125, wspace=0.34, hspace=0.3)
     heading(fig, title or _title(panels), "Time is not sampled, only the value is.")
     reach = float(np.clip(max(np.abs(p.error).max() for p in panels), 0.5, 0.8)) * 1.5
     for column, panel in enumerate(panels):
