@@ -112,7 +112,9 @@ def test_jobs_must_be_one_at_least():
 def test_a_dask_cluster_gives_the_same_results():
     """On a local cluster of one worker; needs the extra `cluster`."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    # By name, or it would look up its address on the network.
+    local = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "protocol": "tcp://", "dashboard_address": None}
+    with distributed.LocalCluster(**local) as cluster:
         with distributed.Client(cluster) as client:
             here, there = Kept(None, "draws", SETTINGS), Kept(None, "draws", SETTINGS)
             sweep(draw, tasks(3, 5), there, executor=client.get_executor())
