@@ -91,7 +91,7 @@ def report(
         ),
         "nodes": "".join(_node(m, i, node, counted.nodes[i], trace[node.name]) for i, node in enumerate(m.graph)),
         "count": f"{len(m.graph)} of {len(m.graph)} nodes",
-        "options": "".join(f'<option value="{i}">{escape(s["label"])}</option>' for i, s in enumerate(stories)),
+        "options": "".join(f'<option value="{i}">{escape(str(s["label"]))}</option>' for i, s in enumerate(stories)),
         # "</" would end the script element it stands in.
         "stories": json.dumps(stories).replace("<", "\\u003c"),
     }

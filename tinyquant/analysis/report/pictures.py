@@ -30,7 +30,8 @@ def graph_svg(graph: Graph) -> str:
     row = {name: i for i, name in enumerate(names)}
     boxes = [_box(i, value.name, "input", None) for i, value in enumerate(graph.inputs)]
     boxes += [_box(row[node.name], node.name, node.op, i) for i, node in enumerate(graph)]
-    straight, around = [], []
+    straight: list[tuple[int, int]] = []
+    around: list[tuple[int, int]] = []
     for node in graph:
         for source in dict.fromkeys(node.inputs):
             a, b = row[source], row[node.name]
