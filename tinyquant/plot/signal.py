@@ -165,7 +165,9 @@ def _draw(fig: Figure, t: np.ndarray, x: np.ndarray, panels: list[_Panel], title
     """Two rows of axes: curves above, errors below, time shared by all."""
     columns = len(panels)
     rows = fig.subplots(2, columns, sharex=True, sharey="row", squeeze=False, height_ratios=(2.4, 1.0))
-    fig.subplots_adjust(left=0.113, right=0.932, top=0.755, bottom=0.125, wspace=0.34, hspace=0.3)
+    # Codes of three digits take more room before their name.
+    right = 0.932 if panels[-1].qp.levels <= 2 * FEW_LEVELS else 0.9
+    fig.subplots_adjust(left=0.113, right=right, top=0.755, bottom=0.125, wspace=0.34, hspace=0.3)
     heading(fig, title or _title(panels), "Time is not sampled, only the value is.")
     reach = float(np.clip(max(np.abs(p.error).max() for p in panels), 0.5, 0.8)) * 1.5
     for column, panel in enumerate(panels):
