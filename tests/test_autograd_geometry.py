@@ -49,35 +49,37 @@ def test_padding_may_be_a_list_or_an_array():
 
 
 @given(sizes, pairs, pairs, paddings, pairs)
-def test_turned_windows_meet_each_pair_of_cell_and_output_once_through_the_right_tap(size, kernel, stride, padding, dilation):
-    """Along each axis: {(o, tap, cell) : o * stride + tap * dilation - padding = cell inside the image}."""
+def test_turned_windows_meet_each_output_from_each_cell_through_the_right_tap(size, kernel, stride, padding, dilation):
+    """{(output, cell, tap) : output * stride + tap * dilation - padding = cell inside the image}, along both axes."""
     window = fitting_window(size, kernel, stride, padding, dilation)
+    forward = []
     for axis in (0, 1):
-        forward = {
-            (o, tap, cell)
+        forward.append({
+            (o, cell, tap)
             for o in range(window.out[axis])
             for tap in range(kernel[axis])
             if 0 <= (cell := o * stride[axis] + tap * dilation[axis] - window.pads[axis][0]) < size[axis]
-        }
-        found = []
-        cells_seen = []
-        for turned in {t.cells[axis].start: t for t in turned_windows(window) if t.window or True}.values():
-            cells = range(size[axis])[turned.cells[axis]]
-            cells_seen.extend(cells)
-            same = [t for t in turned_windows(window) if t.cells[axis] == turned.cells[axis] and t.window]
-            if not same:
-                continue
-            inner = same[0].window
-            taps = range(kernel[axis])[same[0].taps[axis]]
-            assert inner.out[axis] == len(cells) and inner.kernel[axis] == len(taps)
-            for position, cell in enumerate(cells):
-                for i, tap in enumerate(taps):
-                    o = position + i * inner.dilation[axis] - inner.pads[axis][0]
-                    if 0 <= o < window.out[axis]:
-                        found.append((o, tap, cell))
-        assert sorted(cells_seen) == list(range(size[axis]))
-        if all(t.window for t in turned_windows(window)):
-            assert sorted(found) == sorted(forward)
+        })  # fmt: skip
+    backward, cells_seen = set(), []
+    for turned in turned_windows(window):
+        cells = [range(size[axis])[turned.cells[axis]] for axis in (0, 1)]
+        cells_seen += [(row, column) for row in cells[0] for column in cells[1]]
+        if turned.window is None:
+            continue
+        met = []
+        for axis in (0, 1):
+            taps, inner = range(kernel[axis])[turned.taps[axis]], turned.window
+            assert (inner.out[axis], inner.kernel[axis]) == (len(cells[axis]), len(taps))
+            assert inner.padded[axis] == inner.out[axis] + inner.reach[axis] - 1, "a border no window reaches"
+            met.append({
+                (o, cell, tap)
+                for position, cell in enumerate(cells[axis])
+                for i, tap in enumerate(taps)
+                if 0 <= (o := position + i * inner.dilation[axis] - inner.pads[axis][0]) < window.out[axis]
+            })  # fmt: skip
+        backward |= {(a, b) for a in met[0] for b in met[1]}
+    assert sorted(cells_seen) == [(row, column) for row in range(size[0]) for column in range(size[1])]
+    assert backward == {(a, b) for a in forward[0] for b in forward[1]}
 
 
 @given(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), st.tuples(st.integers(-2, 2), st.integers(-2, 2)))
