@@ -285,6 +285,7 @@ def test_the_table_has_a_dot_a_seed_in_five_columns_and_paired_differences() -> 
     each = 100 * (rows[:, 2] - rows[:, 4])
     mean, half = each.mean(), 4.303 * each.std(ddof=1) / math.sqrt(3)
     assert f"{mean:+.2f} +- {half:.2f}" in words(fig)
+    assert f"QAT minus PTQ of the control {mean:+.2f} +- {half:.2f} points, {2 * mean:+.1f} images" in alt_of(fig)
     drawn = [line for line in fig.axes[2].lines if line.get_marker() == "^"]
     np.testing.assert_allclose(np.asarray(drawn[1].get_xdata()), each)
     assert fig.texts[0].get_text() == "QAT beats PTQ of the control: W3 only"
@@ -350,6 +351,9 @@ def test_the_tradeoffs_parts_add_up_and_its_mark_is_the_lowest_point(x: np.ndarr
     np.testing.assert_allclose(total, clipping + rounding)
     best = next(line for line in fig.axes[0].lines if line.get_marker() == "o")
     assert float(np.atleast_1d(best.get_ydata())[0]) == total.min()
+    # The first threshold is 3 % of the largest: what lies beyond it on either side is clipped to it.
+    narrow = float(np.asarray(curves["total"].get_xdata())[0])
+    np.testing.assert_allclose(clipping[0], np.sum(np.maximum(np.abs(x) - narrow, 0) ** 2) / x.size, rtol=1e-5)
     threshold = float(np.abs(x).max())
     qp = (
         choose_qparams(-threshold, threshold, bits=4, symmetric=True, narrow_range=True)
