@@ -1,8 +1,8 @@
 """Reverse-mode differentiation on numpy arrays: tensors that remember how they were made.
 
 `tensor` holds the tape and `mode` its switches; each family of operations has a file with its forwards above its
-backwards (`elementwise`, `products`, `reduce`, `shaping`, `conv`, `pool`, `norm`, `loss`, `surrogate`); `lowering`
-and `depthwise` are how convolutions are computed; `gradcheck` tells whether a backward is right.
+backwards (`elementwise`, `products`, `reduce`, `shaping`, `conv`, `pool`, `norm`, `loss`, `surrogate`); `lowering`,
+`depthwise`, `geometry` and `memory` are how images are computed; `gradcheck` tells whether a backward is right.
 """
 
 from tinyquant.autograd.conv import conv2d as conv2d

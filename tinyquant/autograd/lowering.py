@@ -35,7 +35,11 @@ from tinyquant.autograd.tensor import Array
 __all__ = ["bias_gradient", "convolve", "input_gradient", "weight_gradient"]
 
 _FEW_CHANNELS = 4
+"""Up to here `taps` won every race against the other two."""
+
 _SMALL_IMAGE = 16
+"""Output pixels up to which `columns` won: below, a product an image is too small to be fast."""
+
 _BLOCK = 131072
 """Numbers in a block's parts: with the output beside them they stay in a core's cache."""
 
