@@ -143,7 +143,7 @@ class FigureData:
                 answers[f"{bits} bits"] = classes(quantize_model(doctor, seen, scheme=scheme), xt)
             said.append(answers)
         means = [f"{name} {np.mean([np.sum((a[name] == 0) & (yt == 1)) for a in said]):.1f}" for name in said[0]]
-        return yt, said[0], f"Missed on average over {len(doctors)} seeds: {', '.join(means)}."
+        return yt, said[0], f"Bits of weights and activations. Mean missed over {len(doctors)} seeds: {', '.join(means)}."
 
     def drops(self) -> dict[str, dict[int, float]]:
         """Points lost when one layer's weights alone are quantized."""
