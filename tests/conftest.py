@@ -17,6 +17,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Before numpy is loaded: on networks this small the threads of linear algebra only wait for each other, on a busy machine
+# for minutes. Who sets a number keeps it.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 SLOW_MACHINES = (HealthCheck.too_slow,)
 settings.register_profile("dev", deadline=None, suppress_health_check=SLOW_MACHINES)
