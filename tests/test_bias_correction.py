@@ -134,6 +134,19 @@ def test_without_data_a_gaussian_input_is_corrected_to_its_sampling_error(relu, 
     assert np.all(left < mean_errors(fq, model, x)[last][0])
 
 
+def test_a_flattened_image_repeats_the_means_of_its_channels_pixel_after_pixel():
+    """bias = old - (quantized w - w) (E[c0], E[c1], E[c0], E[c1], ...), NHWC."""
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3, seed=3)).eval()
+    model[1].gamma.data[...], model[1].beta.data[...] = [1.0, 0.5], [0.2, 3.0]
+    x = np.random.default_rng(0).normal(size=(50, 2, 2, 2)).astype(np.float32)
+    fq = quantized(model, x, scheme=COARSE)
+    made = correct_bias(fq, model, x[:1], method="analytic").nodes["4"]
+    error = made.quantized_params()["weight"].data.astype(np.float64) - model[4].weight.data
+    mean = expected_after_relu(np.array([0.2, 3.0], np.float32).astype(np.float64), np.array([1.0, 0.5]))
+    # The new bias is rounded to float32 once.
+    assert np.allclose(made.bias.data, model[4].bias.data - error @ np.tile(mean, 4), rtol=2.0**-23, atol=1e-12)
+
+
 def test_padding_aside_batch_norms_tell_what_data_tells_on_trained_networks():
     """3-bit weights: without data most layers' mean errors fall; the paper's claim, weaker than with data."""
     (x, _), _ = digits()

@@ -107,6 +107,7 @@ class Net(nn.Module):
         self.d = nn.Conv2d(4, 4, 1, seed=rng)
         self.e = nn.Conv2d(4, 4, 1, seed=rng)
         self.f = nn.Linear(8, 3, seed=rng)
+        self.h = nn.Linear(3, 3, seed=rng)
         self.g = nn.Linear(3, 3, seed=rng)
 
     def forward(self, x):
@@ -115,7 +116,7 @@ class Net(nn.Module):
         y = F.relu(self.grouped(F.relu(self.c(y))))
         y = y + self.d(y)
         y = F.reshape(F.relu(self.e(y)), (y.shape[0], -1))
-        return F.relu6(self.g(self.g(F.relu6(self.f(y)))))
+        return F.relu6(self.g(self.g(F.relu(self.h(F.relu6(self.f(y)))))))
 
 
 @given(st.integers(0, 2**16), st.booleans())

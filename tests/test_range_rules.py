@@ -124,6 +124,13 @@ def test_entropy_calibration_lets_go_of_a_lonely_outlier_and_keeps_what_is_dense
     assert choose_range([seen(x)], rule("entropy"), maker(16)) == (x.min(), x.max())
 
 
+def test_numbers_at_zero_do_not_sway_the_entropy():
+    """Every quantizer holds 0 exactly, so the zeros of a ReLU have no say."""
+    x = np.abs(np.random.default_rng(0).normal(size=20_000))
+    many = np.concatenate([x, np.zeros(200_000)])
+    assert choose_range([seen(x)], rule("entropy"), maker(4)) == choose_range([seen(many)], rule("entropy"), maker(4))
+
+
 def test_a_moving_average_is_debiased_and_warns_while_it_is_cold():
     """ema = sum m**(n-i) x_i / sum m**(n-i); cold while m**n > 1/2 (tensorflow/model-optimization#368)."""
     tops = [1.0, 5.0, 2.0, 2.0, 3.0, 2.0, 4.0]
@@ -189,6 +196,14 @@ def test_a_rule_for_one_node_leaves_the_others_alone():
     changed = quantize_model(model, calibration, scheme=scheme)
     assert {name for name, qp in changed.qparams.items() if qp != plain.qparams[name]} == {"fc1"}
     assert changed.qparams["fc1"].rmax < plain.qparams["fc1"].rmax
+
+
+def test_a_group_has_the_fewest_bits_of_its_members():
+    (x, _), _ = digits()
+    model = models.load_checkpoint("mlp")
+    for member in ("input", "flatten"):
+        fq = quantize_model(model, calibrate(model, x[:64]), scheme=TFLITE_INT8.annotate(member, activation_bits=4))
+        assert [fq.qparams[name].levels for name in ("input", "flatten", "fc1")] == [16, 16, 256]
 
 
 def test_a_warm_calibration_warns_of_nothing():
