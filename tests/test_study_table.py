@@ -1,0 +1,215 @@
+"""The table: five networks a seed, sums that follow from single answers, and sentences that follow from the sums."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from tinyquant import data, models
+from tinyquant.cli import main
+from tinyquant.quantization.calibrate import calibrate
+from tinyquant.quantization.convert import convert
+from tinyquant.quantization.prepare import quantize_model
+from tinyquant.quantization.schemes import TFLITE_INT8
+from tinyquant.study import table_runs
+from tinyquant.study.kept import Kept
+from tinyquant.study.published import PUBLISHED, worth
+from tinyquant.study.sweep import sweep
+from tinyquant.study.table import CLAIMS, HEADLINE, Row, summarise, surprises
+from tinyquant.study.table_runs import ARMS, Plan, key, right_answers, run_seed
+from tinyquant.study.table_text import seeds_csv, table_csv, table_text
+from tinyquant.training import fit, predict
+
+SHORT = {"epochs": 2, "lr": 1e-2}
+
+
+def row(rights: dict[str, list[int]], images: int = 100, network: str = "mlp", bits: int = 8) -> Row:
+    """A row with so many right answers, the first ones, in each column and seed."""
+    seeds = len(next(iter(rights.values())))
+    right = np.zeros((seeds, len(ARMS), images), bool)
+    for place, arm in enumerate(ARMS):
+        for seed in range(seeds):
+            right[seed, place, : rights.get(arm, [90] * seeds)[seed]] = True
+    return Row(network, bits, right)
+
+
+def test_a_seed_gives_the_answers_of_its_five_networks():
+    """Float and PTQ made again by hand, answer by answer; QAT and its control went on and moved."""
+    found = run_seed("mlp", 3, (8, 3), SHORT, SHORT)
+    assert sorted(found) == [key("mlp", 3, 3), key("mlp", 3, 8)]
+    (x, y), (xt, yt) = data.digits(split=3)
+    model = models.build("mlp", seed=3)
+    fit(model, x, y, **SHORT, seed=3)
+    right = predict(model, xt).argmax(axis=1) == yt
+    for bits in (8, 3):
+        outcome = found[key("mlp", 3, bits)]
+        fq = quantize_model(model, calibrate(model, x[:512]), scheme=TFLITE_INT8.replace(weight_bits=bits))
+        np.testing.assert_array_equal(right_answers(outcome, "float"), right)
+        np.testing.assert_array_equal(right_answers(outcome, "ptq"), convert(fq)(xt).argmax(axis=1) == yt)
+        assert len({outcome[arm] for arm in ("float", "qat", "longer")}) == 3
+        assert outcome["split"] == 3 and outcome["images"] == len(yt) == right_answers(outcome, "qat").size
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_seed_repeats_itself_and_a_width_alone_gives_what_it_gives_among_others():
+    assert run_seed("mlp", 1, (4,), SHORT, SHORT)[key("mlp", 1, 4)] == run_seed("mlp", 1, (8, 4), SHORT, SHORT)[key("mlp", 1, 4)]
+
+
+def test_a_plan_runs_what_is_missing_and_the_long_ones_first():
+    plan = Plan.of(("mlp", "resnet"), seeds=2, bits=(8, 4))
+    kept = Kept(None, "table", plan.settings)
+    assert [task.label for task in plan.tasks(kept)][:2] == ["resnet seed 0", "resnet seed 1"]
+    kept.add({key("mlp", 0, 8): {}, key("mlp", 0, 4): {}, key("mlp", 1, 4): {}})
+    (left,) = [task for task in plan.tasks(kept) if task.label.startswith("mlp")]
+    assert left.arguments[:3] == ("mlp", 1, (8,))
+
+
+def test_the_usual_plan_is_the_one_that_was_promised():
+    plan = Plan.of()
+    assert plan.seeds == {"mlp": 30, "resnet": 5, "mobilenet": 5}
+    assert plan.bits == {"mlp": (8, 3, 2), "resnet": (8, 4), "mobilenet": (8, 4)}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"networks": ("mlp", "vgg")}, "networks must be some of mlp, resnet, mobilenet, got mlp, vgg"),
+        ({"networks": ()}, "got none"),
+        ({"seeds": 1}, "seeds must be 2 or more, got 1"),
+        ({"bits": (8, 9)}, "bits must be widths from 2 to 8, each once, got 8, 9"),
+        ({"bits": (8, 8)}, "each once"),
+    ],
+)
+def test_a_plan_refuses_what_cannot_be_run(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Plan.of(**arguments)
+
+
+# Sums
+
+
+def test_a_comparison_counts_seeds_images_and_clear_tests():
+    made = row({"qat": [95, 90, 90, 99], "ptq_longer": [90, 90, 91, 90]})
+    found = made.compare(HEADLINE)
+    assert (found.ahead, found.behind, found.level) == (2, 1, 1)
+    assert found.student.value == pytest.approx(0.13 / 4) and found.bootstrap.value == pytest.approx(0.13 / 4)
+    assert found.clear == 1  # 2 / 2**9 for nine images of one sign; 2 / 2**5 is above 0.05
+
+
+@pytest.mark.parametrize(
+    "qat, verdict",
+    [
+        ([95, 96, 95, 96], "shown"),
+        ([85, 84, 85, 84], "the opposite is shown"),
+        ([91, 89, 92, 90], "not shown"),
+        ([90] * 4, "no difference"),
+        ([91] * 4, "every seed alike"),
+    ],
+)
+def test_a_verdict_follows_the_interval(qat, verdict):
+    assert row({"qat": qat}).compare(HEADLINE).verdict == verdict
+
+
+def test_surprises_are_the_most_striking_of_all_runs_and_none_where_there_is_none():
+    rows = [row({"qat": [91, 92]}), row({"qat": [90, 97]}, bits=4)]
+    found = surprises(rows, "qat", "float")
+    assert found is not None and (found.row.bits, found.seed, found.test.images, found.such, found.of) == (4, 1, 7, 3, 4)
+    assert surprises(rows, "float", "qat") is None
+
+
+# Words
+
+
+def test_every_claim_is_sorted_by_what_the_rows_show():
+    rows = [row({"ptq": [80, 81, 80]}), row({"ptq": [90, 89, 91]}, bits=4), row({"ptq": [95, 96, 96]}, bits=2)]
+    text = table_text(rows)
+    lines = [line.strip() for line in text.splitlines()]
+    start = next(k for k, line in enumerate(lines) if line.startswith("PTQ costs accuracy"))
+    assert lines[start : start + 3] == [
+        "PTQ costs accuracy                 shown:                 mlp W8A8 +9.67",
+        "not shown:             mlp W4A8 +0.00",
+        "the opposite is shown: mlp W2A8 -5.67",
+    ]
+    assert "These are 15 intervals: at 95 % about 0.8" in text and text.isascii()
+    assert max(map(len, text.splitlines())) <= 130
+
+
+def test_the_surprises_are_said_to_be_found_by_a_sweep_with_their_price():
+    text = table_text([row({"qat": [97, 90, 89], "ptq": [90, 90, 90]})])
+    assert "found by a sweep" in text
+    assert "seed 0 (float 90.00, PTQ 90.00, QAT 97.00): 7 of 100 images, McNemar p = 0.016." in text
+    assert "1 of 3 runs point this way; picked out of 3, p is at most 0.047 (Bonferroni): clear all the same." in text
+    assert "in none of 2 runs" in table_text([row({"qat": [90, 90]})])
+
+
+def test_the_published_rows_stand_beside_with_what_they_are_worth():
+    """0.03 and 0.19 points are inside two standard errors in every reading; 1.46 and 1.49 in none."""
+    assert [tuple(published)[1:] for published in PUBLISHED] == [
+        (71.03, 69.57, 71.06),
+        (70.77, 70.20, 70.01),
+        (76.30, 75.95, 76.10),
+    ]
+    readings = {(w.network[:12], w.what): w.reading.split()[0] for w in worth()}
+    assert readings["MobileNet v1", "PTQ - float"] == readings["MobileNet v1", "QAT - PTQ"] == "clear"
+    assert readings["MobileNet v1", "QAT - float"] == readings["MobileNet v2", "QAT - PTQ"] == "noise"
+    assert readings["MobileNet v2", "PTQ - float"] == "open:"
+    text = table_text([row({"qat": [90, 91]})])
+    assert 'The lecture\'s "QAT beats float" (MobileNet v1 1.0 224, +0.03): noise in every reading.' in text
+    assert 'The lecture\'s "QAT loses to PTQ" (MobileNet v2 1.0 224, -0.19): noise in every reading.' in text
+
+
+def test_the_csv_says_what_the_rows_hold():
+    made = row({"qat": [95, 96, 97]}, network="resnet", bits=4)
+    (line,) = csv.DictReader(io.StringIO(table_csv([made])))
+    assert (line["network"], line["weight_bits"], line["seeds"], line["images"]) == ("resnet", "4", "3", "100")
+    assert float(line["qat_percent"]) == 96.0 and float(line["qat_minus_ptq_longer_points"]) == pytest.approx(6.0)
+    assert line["qat_minus_ptq_longer_verdict"] == "shown" and len(line) == 9 + 4 * len(CLAIMS)
+    seeds = list(csv.DictReader(io.StringIO(seeds_csv([made]))))
+    assert [seed["qat_right"] for seed in seeds] == ["95", "96", "97"]
+
+
+# The whole command
+
+
+def test_the_command_runs_what_is_missing_and_prints_the_same_table_again(tmp_path, capsys, monkeypatch):
+    """Two seeds, shortened; the second call trains nothing, the third only the new seed."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(table_runs, "RECIPES", {"mlp": SHORT})
+    monkeypatch.setattr(table_runs, "EXTRA", {"mlp": SHORT})
+    command = ["study", "table", "--networks", "mlp", "--bits", "8,2", "--jobs", "1", "--out", str(tmp_path)]
+    printed = []
+    for seeds, runs in (("2", "2 of 2 runs"), ("2", ""), ("3", "1 of 1 runs")):
+        assert main([*command, "--seeds", seeds]) == 0
+        out, err = capsys.readouterr()
+        printed.append(out)
+        assert runs in err if runs else not err
+    assert printed[0] == printed[1] and "mlp W2A8" in printed[0]
+    assert (tmp_path / "table.txt").read_text() in printed[2]
+    assert (tmp_path / "table.csv").read_text().count("\n") == 3 and (tmp_path / "seeds.csv").read_text().count("\n") == 7
+
+
+def test_results_of_other_settings_are_not_mixed_in(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    Kept(tmp_path / "table.json", "table", {}).add({})
+    assert main(["study", "table", "--networks", "mlp", "--out", str(tmp_path)]) == 3
+    assert "must have been made with settings" in capsys.readouterr().err
+
+
+def test_wrong_usage_is_said_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert main(["study", "table", "--networks", "vgg", "--out", str(tmp_path)]) == 3
+    assert "networks must be some of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["study", "table", "--bits", "eight"])
+
+
+def test_summaries_need_every_seed():
+    plan = Plan(("mlp",), {"mlp": 2}, {"mlp": (8,)}, {"mlp": SHORT}, {"mlp": SHORT})
+    kept = Kept(None, "table", plan.settings)
+    sweep(run_seed, plan.tasks(kept)[:1], kept, jobs=1)
+    with pytest.raises(KeyError, match="seed 001"):
+        summarise(kept, plan)

@@ -1,0 +1,113 @@
+"""`tinyquant study`: questions that need many seeds, answered with their intervals.
+
+`table` is the lecture's table with the control it lacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tinyquant.interop.files import write_atomically
+from tinyquant.study.kept import Kept
+from tinyquant.study.sweep import Progress, SweepError, sweep
+from tinyquant.study.table import summarise
+from tinyquant.study.table_runs import Plan, run_seed
+from tinyquant.study.table_text import seeds_csv, table_csv, table_text
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Any) -> None:
+    """Describe the command's arguments."""
+    parser = commands.add_parser(
+        "study",
+        help="the lecture's table with many seeds, its control, and intervals",
+        description="Experiments with many seeds. Results are kept in one file a study, so a study that was stopped goes on.",
+    )
+    studies = parser.add_subparsers(title="studies", metavar="STUDY", required=True)
+    _add_table(studies)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the study that was asked for."""
+    try:
+        return int(args.study(args))
+    except SweepError as error:
+        print(f"tinyquant: {error}", file=sys.stderr)
+        return 3
+
+
+def _study(studies: Any, name: str, study: Any, text: str, *, seeds: str) -> argparse.ArgumentParser:
+    """What every study takes."""
+    parser: argparse.ArgumentParser = studies.add_parser(name, help=text, description=text)
+    parser.add_argument("--seeds", type=int, metavar="N", help=f"how many seeds (default: {seeds})")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: one a processor)")
+    parser.add_argument("--out", type=Path, default=Path("tinyquant-study"), help="folder of results (default: %(default)s)")
+    parser.set_defaults(run=run, study=study, one_thread=True)
+    return parser
+
+
+def _add_table(studies: Any) -> None:
+    """The arguments of `table`."""
+    parser = _study(
+        studies, "table", _table, "Float, PTQ, QAT and the control on three networks, with intervals, the published rows beside.",
+        seeds="30 for the MLP, 5 for the ConvNets",
+    )  # fmt: skip
+    parser.add_argument("--bits", type=_numbers, metavar="8,4", help="widths of the weights (default: mlp 8,3,2; ConvNets 8,4)")
+    parser.add_argument(
+        "--networks", type=_names, metavar="NAMES", default=("mlp", "resnet", "mobilenet"), help="of mlp,resnet,mobilenet"
+    )
+
+
+def _table(args: argparse.Namespace) -> int:
+    """Run what is missing, print the table, write it as text and CSV."""
+    plan = Plan.of(args.networks, seeds=args.seeds, bits=args.bits)
+    args.out.mkdir(parents=True, exist_ok=True)
+    kept = Kept(args.out / "table.json", "table", plan.settings)
+    sweep(run_seed, plan.tasks(kept), kept, jobs=args.jobs, progress=_Line())
+    rows = summarise(kept, plan)
+    text = table_text(rows)
+    for name, content in (("table.txt", text), ("table.csv", table_csv(rows)), ("seeds.csv", seeds_csv(rows))):
+        write_atomically(args.out / name, content.encode("ascii"))
+    print(text)
+    print(f"Kept:          {args.out / 'table.json'} (every seed; run again with more seeds and only those are run)")
+    print(f"As files:      {args.out / 'table.txt'}, table.csv, seeds.csv")
+    return 0
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers between commas."""
+    return tuple(int(word) for word in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Words between commas."""
+    return tuple(word.strip() for word in text.split(","))
+
+
+class _Line:
+    """One line on the error stream: how far, and how long yet; a log gets a line now and then."""
+
+    def __init__(self) -> None:
+        self.said = 0.0
+
+    def __call__(self, now: Progress) -> None:
+        if not now.total:
+            return
+        left = "" if now.left is None else f", {_time(now.left)} left"
+        text = f"{now.done} of {now.total} runs, {_time(now.seconds)}{left}"
+        last = now.done == now.total
+        if sys.stderr.isatty():
+            print(f"\r{text:<60}", end="\n" if last else "", file=sys.stderr, flush=True)
+        elif last or time.monotonic() - self.said > 10:
+            self.said = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+
+def _time(seconds: float) -> str:
+    """Minutes once there are some."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,179 @@
+"""The lecture's table from many seeds: means, paired differences with their intervals, and which claims survive.
+
+With this module one can sum up what was run (`summarise`): a `Row` for each network and width, five `Comparison`s a row, and
+the two seeds that the lecture's surprises are made of (`surprises`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyquant.analysis.intervals import Interval
+from tinyquant.analysis.over_images import McNemar, mcnemar, right_or_wrong
+from tinyquant.analysis.over_seeds import paired_bootstrap, t_interval
+from tinyquant.study.kept import Kept
+from tinyquant.study.table_runs import ARMS, Plan, key, right_answers
+
+__all__ = ["CLAIMS", "HEADLINE", "Claim", "Comparison", "Row", "Surprise", "summarise", "surprises"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence about two columns: the first is better than the second."""
+
+    text: str
+    better: str
+    worse: str
+
+
+HEADLINE = Claim("QAT beats PTQ of the control", "qat", "ptq_longer")
+
+CLAIMS = (
+    Claim("PTQ costs accuracy", "float", "ptq"),
+    Claim("QAT beats PTQ", "qat", "ptq"),
+    Claim("QAT beats float", "qat", "float"),
+    Claim("QAT beats float + the same epochs", "qat", "longer"),
+    HEADLINE,
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One claim in one row.
+
+    Attributes
+    ----------
+    claim : Claim
+    student, bootstrap : Interval
+        Of better minus worse, over seeds.
+    ahead, behind, level : int
+        Seeds.
+    clear : int
+        Seeds whose own test images decide for either side, McNemar p < 0.05.
+    """
+
+    claim: Claim
+    student: Interval
+    bootstrap: Interval
+    ahead: int
+    behind: int
+    level: int
+    clear: int
+
+    @property
+    def verdict(self) -> str:
+        """Shown, not shown, or the opposite shown, by Student's interval; a width of 0 decides nothing."""
+        if self.student.half == 0:
+            return "no difference" if self.student.value == 0 else "every seed alike"
+        return ("the opposite is shown", "not shown", "shown")[self.student.side + 1]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network at one width of the weights.
+
+    Attributes
+    ----------
+    network : str
+    bits : int
+    right : (seeds, 5, images) bool array
+        Columns as in `ARMS`.
+    """
+
+    network: str
+    bits: int
+    right: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """For example "mlp W8A8"."""
+        return f"{self.network} W{self.bits}A8"
+
+    @property
+    def seeds(self) -> int:
+        """How many."""
+        return int(self.right.shape[0])
+
+    @property
+    def images(self) -> int:
+        """Test images of each seed."""
+        return int(self.right.shape[2])
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        """(seeds, 5) float array, fractions."""
+        found: np.ndarray = self.right.mean(axis=2)
+        return found
+
+    def column(self, arm: str) -> np.ndarray:
+        """(seeds,) accuracies of one of the five networks."""
+        found: np.ndarray = self.accuracies[:, ARMS.index(arm)]
+        return found
+
+    def test(self, seed: int, better: str, worse: str) -> McNemar:
+        """Two networks of one seed on its test images."""
+        return mcnemar(*right_or_wrong(self.right[seed, ARMS.index(worse)], self.right[seed, ARMS.index(better)]))
+
+    def compare(self, claim: Claim) -> Comparison:
+        """All seeds, paired."""
+        better, worse = self.column(claim.better), self.column(claim.worse)
+        tests = [self.test(seed, claim.better, claim.worse) for seed in range(self.seeds)]
+        images = np.array([test.images for test in tests])
+        # Differences of whole images, so that equal ones are equal to the last bit.
+        return Comparison(
+            claim,
+            t_interval(images / self.images),
+            paired_bootstrap(better, worse),
+            int(np.sum(images > 0)),
+            int(np.sum(images < 0)),
+            int(np.sum(images == 0)),
+            sum(test.p < 0.05 for test in tests),
+        )
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """One run picked out of many because of its difference.
+
+    Attributes
+    ----------
+    row : Row
+    seed : int
+    test : McNemar
+    such, of : int
+        How many runs show a difference to this side, out of how many that were looked through.
+    """
+
+    row: Row
+    seed: int
+    test: McNemar
+    such: int
+    of: int
+
+
+def summarise(kept: Kept, plan: Plan) -> list[Row]:
+    """The rows of a plan whose seeds are all there.
+
+    Raises
+    ------
+    KeyError
+        If a seed was not run yet.
+    """
+    rows = []
+    for network in plan.networks:
+        for bits in plan.bits[network]:
+            outcomes = [kept.results[key(network, seed, bits)] for seed in range(plan.seeds[network])]
+            rows.append(Row(network, bits, np.array([[right_answers(one, arm) for arm in ARMS] for one in outcomes])))
+    return rows
+
+
+def surprises(rows: list[Row], better: str, worse: str) -> Surprise | None:
+    """Look through all runs for the one in which `better` is the furthest ahead of `worse`; None if it never is."""
+    runs = [(row, seed, row.test(seed, better, worse)) for row in rows for seed in range(row.seeds)]
+    such = [run for run in runs if run[2].images > 0]
+    if not such:
+        return None
+    row, seed, test = max(such, key=lambda run: run[2].images)
+    return Surprise(row, seed, test, len(such), len(runs))
