@@ -40,6 +40,7 @@ SCHEMES = {
     "groups": TFLITE_INT8.replace(weight_bits=4, group_size=8),
     "16-bit activations": TFLITE_INT8.replace(activation_bits=16, activation_symmetric=True),
     "half up": TFLITE_INT8.replace(rounding="half_up"),
+    "short bias": TFLITE_INT8.replace(bias_bits=8),
     "mixed": TFLITE_INT8.replace(weight_bits=4).annotate("fc1", weight_bits=8).annotate("head", weight_bits=6),
 }
 CONVERTS = {"tflite", "symmetric", "powers of two", "mixed"}
@@ -84,6 +85,7 @@ def test_what_has_no_kernels_is_refused_with_scheme_node_and_reason():
         "groups": r"weights must have one scale a tensor or an output channel to convert, got groups of 8 at 'fc1'",
         "16-bit activations": r"activations must have 8 bits to convert, got input \(16 bits\)",
         "half up": "must be 'half_away' to convert, got 'half_up'",
+        "short bias": r"biases must have 32 bits to convert, got fc1 \(8 bits\), fc2",
     }
     assert messages.keys() == SCHEMES.keys() - CONVERTS
     for name, message in messages.items():
@@ -188,6 +190,45 @@ def test_a_scheme_with_a_fixed_range_for_one_node_is_saved_as_it_was(tmp_path):
     scheme = TFLITE_INT8.annotate("input", calibration="fixed", fixed_range=(0, 1))
     quantize_model(model, calibrate(model, x[:64]), scheme=scheme).save(tmp_path / "fq.npz")
     assert load(tmp_path / "fq.npz").scheme == scheme
+
+
+def test_a_short_bias_lies_on_its_own_few_codes():
+    """bias' = s * round(bias / s), s = max |bias| / 127, one s for the layer."""
+    made = quantized("short bias").nodes["fc1"]
+    bias = made.bias.data
+    step = np.float64(np.float32(np.abs(bias).max().astype(np.float64) / 127))
+    got = made.quantized_params()["bias"].data / step
+    # Codes times a float32 scale, rounded to float32 once.
+    assert np.allclose(got, np.sign(bias) * np.floor(np.abs(bias / np.float32(step)) + 0.5), rtol=2.0**-23, atol=0)
+    assert np.unique(np.abs(got).round()).max() == 127
+
+
+def test_what_has_no_kernels_is_refused_by_exact_mode_too():
+    model = models.load_checkpoint("mlp")
+    for name, message in (("groups", "'fc1' must have no groups.*group_size=8"), ("short bias", "'fc1' .*bias_bits=8. Set exact")):
+        fq = quantize_model(model, calibrate(model, digits()[0][0][:8]), scheme=SCHEMES[name])
+        fq.exact = True
+        with pytest.raises(ValueError, match=message):
+            fq(digits()[1][0][:2])
+
+
+@given(
+    WEIGHTS,
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=3, max_size=3),
+    st.floats(2.0**-20, 10.0, width=32),
+    st.booleans(),
+)
+def test_asymmetric_weights_span_their_channel_and_leave_room_for_the_bias(w, biases, input_scale, signed):
+    """scale[c] = fl32((max(w, 0) - min(w, 0)) / (qmax - qmin)) unless |bias| / (S_x S_w) would pass 2**30."""
+    b = np.array(biases, np.float32)[: len(w)]
+    low, high = w.min(axis=1, initial=0).astype(np.float64), w.max(axis=1, initial=0).astype(np.float64)
+    alone = choose_weight_qparams(w, [], bits=8, axis=0, symmetric=False, signed=signed)
+    assert (alone.qmin, alone.qmax) == ((-127, 127) if signed else (1, 255))
+    used = low < high
+    want = np.maximum((high - low) / 254, 2.0**-126).astype(np.float32).astype(np.float64)
+    assert np.array_equal(alone.scale[used], want[used])
+    roomy = choose_weight_qparams(w, [(b, input_scale)], bits=8, axis=0, symmetric=False, signed=signed)
+    assert np.all(np.abs(b.astype(np.float64)) / (roomy.scale * input_scale) <= 2.0**30)
 
 
 def test_symmetric_unsigned_is_refused():

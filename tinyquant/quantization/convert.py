@@ -123,6 +123,11 @@ def _refuse_what_int8_cannot_hold(model: FakeQuantModel) -> None:
         simulate + "weight_symmetric=True.",
     )
     refuse(
+        "biases must have 32 bits",
+        [f"{name} ({made.settings.bias_bits} bits)" for name, made in weights.items() if made.settings.bias_bits != 32],
+        simulate + "bias_bits=32.",
+    )
+    refuse(
         "rounding must be 'half_away'",
         [f"{mode!r} at {name!r}" for name, mode in rounding.items() if mode != "half_away"],
         "The kernels round so.",

@@ -34,6 +34,7 @@ from tinyquant.quantization.weights import (
     choose_weight_qparams,
     fake_quantize_weight,
     has_groups,
+    short_bias_qparams,
 )
 
 __all__ = ["MOVES_CODES", "FakeQuantNode"]
@@ -127,9 +128,9 @@ class FakeQuantNode(Module):
         else:
             values["weight"] = fake_quantize_weight(weight, qp, axis=axis, group_size=groups, **how)
         if "bias" in values and self.input_scale is not None and not has_groups(groups, axis):
-            values["bias"] = fake_quantize(
-                values["bias"], bias_qparams(qp, self.input_scale, values["bias"].size), rounding=rounding
-            )
+            bias, bits = values["bias"], self.settings.bias_bits
+            grid = bias_qparams(qp, self.input_scale, bias.size) if bits == 32 else short_bias_qparams(bias.data, bits)
+            values["bias"] = fake_quantize(bias, grid, rounding=rounding)
         return values
 
     def choose_weight_qparams(self) -> None:
@@ -212,6 +213,11 @@ class FakeQuantNode(Module):
         if "weight" in values:
             qp, scale = self.weight_qparams, self.input_scale
             assert qp is not None and scale is not None
+            if has_groups(self.settings.group_size, OPS[node.op].weight_axis or 0) or self.settings.bias_bits != 32:
+                raise ValueError(
+                    f"node {node.name!r} must have no groups and a 32-bit bias to run in integers, got group_size="
+                    f"{self.settings.group_size}, bias_bits={self.settings.bias_bits}. Set exact=False to simulate."
+                )
             params["weight"] = quantize(values["weight"], qp, rounding=self.settings.rounding)
             channels = values["weight"].shape[OPS[node.op].weight_axis or 0]
             grid = bias_qparams(qp, scale, channels)

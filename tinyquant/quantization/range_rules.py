@@ -84,7 +84,7 @@ def choose_range(seen: Sequence[Statistics], settings: Scheme, make: MakeQParams
     >>> record.update(np.array([0.0] * 100 + [1.0] * 9899 + [100.0]))
     >>> by = Scheme("s", calibration="percentile", percentile=99.9)
     >>> low, high = choose_range([record], by, lambda a, b: QParams(1.0, 0))
-    >>> low, round(high, 1)
+    >>> round(low, 1), round(high, 1)
     (0.0, 1.0)
     """
     if settings.calibration == "fixed":

@@ -79,6 +79,9 @@ class Scheme:
     activations : str
         "static": quantized, with the range from calibration. "dynamic": the inputs of layers with weights are quantized
         row by row, with the range of the row; all else is float. "float": only weights are quantized.
+    bias_bits : int, 32, or 2 to 16
+        32: on the accumulator's own grid, S_x * S_w, which costs next to nothing. Fewer: symmetric, one scale for the
+        whole bias, to see what that would cost.
     exclude : bool
         Left in float: no fake-quant on its weights or output. Such a model trains and runs but does not convert.
     overrides : tuple of (pattern, changes)
@@ -113,12 +116,15 @@ class Scheme:
     weight_calibration: str = "minmax"
     share: str = ""
     activations: str = "static"
+    bias_bits: int = 32
 
     def __post_init__(self) -> None:
         for field, low, high in (("weight_bits", 2, 8), ("activation_bits", 2, 16)):
             bits = getattr(self, field)
             if not isinstance(bits, int) or isinstance(bits, bool) or not low <= bits <= high:
                 raise ValueError(f"{field} must be a whole number from {low} to {high}, got {bits!r}.")
+        if self.bias_bits != 32 and self.bias_bits not in range(2, 17):
+            raise ValueError(f"bias_bits must be 32, or a whole number from 2 to 16, got {self.bias_bits!r}.")
         if not isinstance(self.group_size, int) or isinstance(self.group_size, bool) or self.group_size < 0:
             raise ValueError(f"group_size must be a whole number, 0 for none, got {self.group_size!r}.")
         rounding = tuple(mode for mode in ROUNDING_MODES if mode != "stochastic")

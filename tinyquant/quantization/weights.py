@@ -19,7 +19,14 @@ from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import QParams, choose_qparams
 from tinyquant.quantization.fake_quant import fake_quantize
 
-__all__ = ["bias_qparams", "choose_weight_qparams", "fake_quantize_weight", "has_groups", "weight_groups"]
+__all__ = [
+    "bias_qparams",
+    "choose_weight_qparams",
+    "fake_quantize_weight",
+    "has_groups",
+    "short_bias_qparams",
+    "weight_groups",
+]
 
 BiasUse = tuple[np.ndarray, float]
 """A bias and the scale of the input it meets."""
@@ -120,6 +127,16 @@ def bias_qparams(weight: QParams, input_scale: float, channels: int) -> QParams:
     """
     product = (np.broadcast_to(weight.scale, channels) * input_scale).astype(np.float32).astype(np.float64)
     return QParams(product, 0, -(2**31), 2**31 - 1, axis=0)
+
+
+def short_bias_qparams(bias: np.ndarray, bits: int) -> QParams:
+    """A grid for biases of few bits, which no accumulator has: symmetric, one scale, the largest bias on the last code.
+
+    >>> short_bias_qparams(np.array([-127.0, 3.0]), 8).scale
+    1.0
+    """
+    peak = float(np.abs(bias).max(initial=0.0))
+    return choose_qparams(-peak, peak, bits=bits, symmetric=True, narrow_range=True)
 
 
 def fake_quantize_weight(
