@@ -58,7 +58,7 @@ def test_the_gradient_of_the_data_is_equation_5_of_lsq(x, scale, grid):
 
 @given(EIGHTHS, SCALES, st.integers(-8, 7))
 def test_pact_pulls_on_alpha_only_where_x_is_clipped(x, scale, zero):
-    """With alpha = s (qmax - z): d alpha = ds / (qmax - z) = sum of dy over x >= alpha, and the low end likewise (PACT, eq. 2)."""
+    """With alpha = s (qmax - z): d alpha = ds / (qmax - z) = sum of dy over x >= alpha; the low end likewise (PACT, eq. 2)."""
     s = Tensor(np.float64(scale), requires_grad=True)
     z = Tensor(np.float64(zero))
     dy = np.arange(1.0, x.size + 1)

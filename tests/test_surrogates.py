@@ -64,7 +64,7 @@ def test_the_distance_from_the_threshold_is_what_is_left_over_half_a_step(steps)
 
 @given(STEPS, st.sampled_from(sorted(SURROGATES)), st.sampled_from([0.25, 0.5, 2.0]))
 def test_the_gradient_is_dy_times_the_slope_inside_and_zero_outside(steps, name, scale):
-    """dx = dy * slope(x / scale) * [rounded code in range], and dy itself for "unclipped"; scales of a power of two divide exactly."""
+    """dx = dy * slope(x / scale) * [rounded code in range], dy itself for "unclipped"; powers of two divide exactly."""
     qp = QParams(scale, 1, -8, 7)
     x = Tensor(steps * scale, requires_grad=True)
     dy = np.arange(1.0, steps.size + 1)
