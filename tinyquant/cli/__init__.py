@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tinyquant.cli import demo, explain, figures, inspect, report, run, study
+from tinyquant.cli import demo, explain, explore, figures, inspect, report, run, study
 from tinyquant.cli.one_thread import run_in_one_thread
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, inspect, run, explain, report, figures, study)
+_COMMANDS = (demo, inspect, run, explain, report, figures, study, explore)
 
 
 class _Parser(argparse.ArgumentParser):
