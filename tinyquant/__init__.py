@@ -19,8 +19,8 @@ from tinyquant import interop as interop
 from tinyquant import models as models
 from tinyquant import nn as nn
 from tinyquant import optim as optim
-from tinyquant.analysis.compare import compare as compare
 from tinyquant.analysis.acceptable import assert_acceptable as assert_acceptable
+from tinyquant.analysis.compare import compare as compare
 from tinyquant.analysis.explain import explain as explain
 from tinyquant.autograd import Tensor as Tensor
 from tinyquant.autograd import no_grad as no_grad
