@@ -1,6 +1,7 @@
 """`tinyquant study`: questions that need many seeds, answered with their intervals.
 
-`table` is the lecture's table with the control it lacks.
+`table` is the lecture's table with the control it lacks; `acceptable` asks what a drop of accuracy means where one
+kind of mistake is a missed cancer.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tinyquant.interop.files import write_atomically
+from tinyquant.study.doctor import Doctors, doctor_csv, doctor_text
+from tinyquant.study.doctor_runs import SETTINGS, run_doctor
 from tinyquant.study.kept import Kept
-from tinyquant.study.sweep import Progress, SweepError, sweep
+from tinyquant.study.sweep import Progress, SweepError, Task, sweep
 from tinyquant.study.table import summarise
 from tinyquant.study.table_runs import Plan, run_seed
 from tinyquant.study.table_text import seeds_csv, table_csv, table_text
@@ -30,6 +33,9 @@ def add(commands: Any) -> None:
     )
     studies = parser.add_subparsers(title="studies", metavar="STUDY", required=True)
     _add_table(studies)
+    _study(
+        studies, "acceptable", _acceptable, "Missed cancers beside misread digits at 8, 4 and 3 bits, with intervals.", seeds="30"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,6 +82,26 @@ def _table(args: argparse.Namespace) -> int:
     print(text)
     print(f"Kept:          {args.out / 'table.json'} (every seed; run again with more seeds and only those are run)")
     print(f"As files:      {args.out / 'table.txt'}, table.csv, seeds.csv")
+    return 0
+
+
+def _acceptable(args: argparse.Namespace) -> int:
+    """Run what is missing, print the answer, write it as text and CSV."""
+    seeds = 30 if args.seeds is None else args.seeds
+    if seeds < 2:
+        raise ValueError(f"seeds must be 2 or more, got {seeds}. One seed has no interval.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    kept = Kept(args.out / "acceptable.json", "acceptable", SETTINGS)
+    keys = [f"seed {seed:03d}" for seed in range(seeds)]
+    tasks = [Task(name, (seed, SETTINGS)) for seed, name in enumerate(keys) if name not in kept.results]
+    sweep(run_doctor, tasks, kept, jobs=args.jobs, progress=_Line())
+    found = Doctors([kept.results[name] for name in keys])
+    text = doctor_text(found)
+    for name, content in (("acceptable.txt", text), ("acceptable.csv", doctor_csv(found))):
+        write_atomically(args.out / name, content.encode("ascii"))
+    print(text)
+    print(f"Kept:          {args.out / 'acceptable.json'} (every seed)")
+    print(f"As files:      {args.out / 'acceptable.txt'}, acceptable.csv")
     return 0
 
 
