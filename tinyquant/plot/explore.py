@@ -296,7 +296,8 @@ def film_strip(
     with in_house_style():
         figure = canvas(fig)
         name = settings.signal.replace("-", " ")
-        heading(figure, title or f"{name}: fewer bits, more clipping".capitalize(), f"Rounding: {settings.rounding}. Hatched: clipped.")
+        said = f"Rounding: {settings.rounding}. Hatched: clipped."
+        heading(figure, title or f"{name}: fewer bits, more clipping".capitalize(), said)
         outer = figure.add_gridspec(len(bits), len(clips), wspace=0.1, hspace=0.33, **_STRIP_EDGES)
         for row, line in enumerate(grid):
             best = max(range(len(line)), key=lambda at: line[at].sqnr)

@@ -27,6 +27,8 @@ __all__ = ["ExploreWindow", "open_window", "why_no_window"]
 _INCHES, _DPI = (12.0, 6.75), 100
 """1200 x 675 dots: fits the screen of a small laptop, and the type is as large as on a slide."""
 
+_NEEDS = "; a window needs a toolkit that works, such as tkinter or PySide6"
+
 _CLIPS = (0.1, 1.5)
 
 
@@ -38,9 +40,10 @@ def why_no_window() -> str:
 
     Examples
     --------
-    >>> matplotlib.use("agg")
+    >>> matplotlib.use("svg")
     >>> why_no_window()
-    "matplotlib's backend here is 'agg', which draws files only"
+    "matplotlib's backend here is 'svg', which draws files only"
+    >>> matplotlib.use("agg")
     """
     from matplotlib import pyplot
 
@@ -54,10 +57,12 @@ def why_no_window() -> str:
     pyplot.close(figure)
     if toolkit:
         return ""
-    named = os.environ.get("MPLBACKEND", "")
-    if not named and sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    given, asked = matplotlib.get_backend().lower(), os.environ.get("MPLBACKEND", "").lower()
+    dark = sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    # Where no window can be had, matplotlib falls back to Agg by itself, even when MPLBACKEND names a toolkit.
+    if given == "agg" != asked and dark:
         return "there is no screen: neither DISPLAY nor WAYLAND_DISPLAY is set"
-    return f"matplotlib's backend here is {matplotlib.get_backend()!r}, which draws files only"
+    return f"matplotlib's backend here is {given!r}, which draws files only" + _NEEDS * (given == "agg" != asked)
 
 
 def open_window(curves: Mapping[str, Curve], settings: Settings) -> None:
@@ -132,6 +137,9 @@ class ExploreWindow:
             self.reset = Button(figure.add_axes((0.785, 0.025, 0.14, 0.055)), "reset", color="#EEEEEE", hovercolor=PALE)
             for spine in self.reset.ax.spines.values():
                 spine.set_visible(True)
+        # Each knob would draw the whole window by itself; once a turn is enough.
+        for knob in (self.bits, self.clip, self.zero_point, self.signal, self.rounding):
+            knob.drawon = False
         self._show(settings)
         # A code means another number on another grid, so other bits, and another curve, choose their zero point anew.
         self.bits.on_changed(lambda value: self._turn(bits=_whole(value, 2, 8), zero_point=None))
@@ -194,7 +202,8 @@ class ExploreWindow:
         error_ax.set_xlabel(self.seen.curve.along)
         rounding = self.seen.settings.rounding
         bound = "at most half a step" if rounding.startswith("half_") else "up to a whole step"
-        error_ax.set_title(f"{rounding} errs by {bound}" + "; clipping: no bound" * (self.seen.clipped > 0), loc="left", size="medium")
+        clipping = "; clipping: no bound" if self.seen.clipped else ""
+        error_ax.set_title(f"{rounding} errs by {bound}{clipping}", loc="left", size="medium")
         for ax in (curve_ax, error_ax):
             # Ticks are made when the figure is drawn, and by then the house style is over.
             ax.tick_params(labelsize=13)
