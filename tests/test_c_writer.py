@@ -205,9 +205,9 @@ def test_scales_and_zero_points_stand_in_the_header() -> None:
 
 def test_scales_that_look_whole_are_still_float_literals() -> None:
     node = Node("y", "RELU", ("x",), (1, 1), qparams=QParams(2, 0), dtype=INT8)
-    graph = Graph((Value("x", (1, 1), INT8, QParams(2.0**100, 0)),), (node,), ("y",))
+    graph = Graph((Value("x", (1, 1), INT8, QParams(2.0**-40, 0)),), (node,), ("y",))
     header = c_sources(IntegerModel(graph))["model.h"]
-    assert "MODEL_INPUT_SCALE 1.2676506e+30f\n" in header and "MODEL_OUTPUT_SCALE 2.0f\n" in header
+    assert "MODEL_INPUT_SCALE 9.09494702e-13f\n" in header and "MODEL_OUTPUT_SCALE 2.0f\n" in header
 
 
 def test_other_files_of_the_directory_are_left_alone(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 The numbers are those of `tinyquant.integer.prepare`: nothing is computed a second time here, only laid out. The
 structures are declared in the headers of the folder `c`, field for field.
 
-With this module one can list what a graph holds that C cannot run (`refusals`) and turn a node into a `Call`.
+With this module one can list what a graph holds that C cannot run (`refusals`) and turn a node into a `KernelCall`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from tinyquant.graph import Graph, Node, Value
 from tinyquant.integer.prepare import prepare
 
-__all__ = ["FAMILIES", "Call", "call_of", "refusals"]
+__all__ = ["FAMILIES", "KernelCall", "call_of", "refusals"]
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "fixed_point": (),
@@ -47,7 +47,7 @@ Fields = dict[str, Numbers]
 
 
 @dataclass(frozen=True)
-class Call:
+class KernelCall:
     """One line of the network.
 
     Attributes
@@ -95,7 +95,7 @@ def _reach(node: Node, x: Value) -> int:
     return max(prod(window), max(sizes) * max(node.attrs["stride"]) + max(spread))
 
 
-def call_of(node: Node, inputs: Sequence[Value]) -> Call:
+def call_of(node: Node, inputs: Sequence[Value]) -> KernelCall:
     """The call of one node, CONSTANT aside, which is data.
 
     >>> from tinyquant.numerics.qparams import QParams
@@ -105,9 +105,9 @@ def call_of(node: Node, inputs: Sequence[Value]) -> Call:
     ('tq_transpose', [3, 2], [1, 3])
     """
     if node.op == "RESHAPE":
-        return Call("memcpy", "", "")
+        return KernelCall("memcpy", "", "")
     function, struct, family, fields = _CALLS[node.op]
-    return Call(f"tq_{function}", f"tq_{struct}_t", family, fields(node, inputs, prepare(node, inputs)))
+    return KernelCall(f"tq_{function}", f"tq_{struct}_t", family, fields(node, inputs, prepare(node, inputs)))
 
 
 # ---------------------------------------------------------------------------------------------------------------

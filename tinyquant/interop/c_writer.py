@@ -27,7 +27,7 @@ import numpy as np
 
 from tinyquant.graph import Graph, Node
 from tinyquant.interop.c_memory import MemoryPlan, plan_memory
-from tinyquant.interop.c_nodes import FAMILIES, Call, call_of, refusals
+from tinyquant.interop.c_nodes import FAMILIES, KernelCall, call_of, refusals
 from tinyquant.interop.check import check_integer_graph
 from tinyquant.interop.files import write_atomically
 
@@ -91,6 +91,7 @@ def c_sources(model: IntegerModel, name: str = "model") -> dict[str, str]:
 
     Examples
     --------
+    >>> from tinyquant.graph import Value
     >>> from tinyquant.integer import IntegerModel
     >>> from tinyquant.numerics.qparams import QParams
     >>> relu = Node("act.1", "RELU", ("x",), (1, 2), qparams=QParams(1, 0), dtype=np.int8)
@@ -289,13 +290,13 @@ def _integer(number: int) -> str:
 
 
 def _array(declaration: str, array: np.ndarray) -> str:
-    """An array's definition, 16 numbers a line."""
-    numbers = [_integer(number) for number in array.ravel().tolist()]
-    lines = [", ".join(numbers[i : i + 16]) for i in range(0, len(numbers), 16)]
+    """An array's definition, 16 codes or 8 wide numbers a line."""
+    numbers, width = [_integer(number) for number in array.ravel().tolist()], 16 // min(array.itemsize, 2)
+    lines = [", ".join(numbers[i : i + width]) for i in range(0, len(numbers), width)]
     return f"{declaration}[{len(numbers)}] = {{\n    " + ",\n    ".join(lines) + "\n};\n"
 
 
-def _structure(symbol: str, call: Call) -> str:
+def _structure(symbol: str, call: KernelCall) -> str:
     """A structure's definition, its arrays in front."""
     arrays, fields = [], []
     for key, value in call.fields.items():
