@@ -21,7 +21,7 @@ from tinyquant.study.kept import Kept
 from tinyquant.study.published import PUBLISHED, worth
 from tinyquant.study.sweep import sweep
 from tinyquant.study.table import CLAIMS, HEADLINE, Row, summarise, surprises
-from tinyquant.study.table_runs import ARMS, Plan, key, right_answers, run_seed
+from tinyquant.study.table_runs import ARMS, TablePlan, key, right_answers, run_seed
 from tinyquant.study.table_text import seeds_csv, table_csv, table_text
 from tinyquant.training import fit, predict
 
@@ -67,7 +67,7 @@ def test_a_seed_repeats_itself_and_a_width_alone_gives_what_it_gives_among_other
 
 
 def test_a_plan_runs_what_is_missing_and_the_long_ones_first():
-    plan = Plan.of(("mlp", "resnet"), seeds=2, bits=(8, 4))
+    plan = TablePlan.of(("mlp", "resnet"), seeds=2, bits=(8, 4))
     kept = Kept(None, "table", plan.settings)
     assert [task.label for task in plan.tasks(kept)][:2] == ["resnet seed 0", "resnet seed 1"]
     kept.add({key("mlp", 0, 8): {}, key("mlp", 0, 4): {}, key("mlp", 1, 4): {}})
@@ -76,7 +76,7 @@ def test_a_plan_runs_what_is_missing_and_the_long_ones_first():
 
 
 def test_the_usual_plan_is_the_one_that_was_promised():
-    plan = Plan.of()
+    plan = TablePlan.of()
     assert plan.seeds == {"mlp": 30, "resnet": 5, "mobilenet": 5}
     assert plan.bits == {"mlp": (8, 3, 2), "resnet": (8, 4), "mobilenet": (8, 4)}
 
@@ -93,7 +93,7 @@ def test_the_usual_plan_is_the_one_that_was_promised():
 )
 def test_a_plan_refuses_what_cannot_be_run(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Plan.of(**arguments)
+        TablePlan.of(**arguments)
 
 
 # Sums
@@ -215,7 +215,7 @@ def test_wrong_usage_is_said_so(tmp_path, capsys, monkeypatch):
 
 
 def test_summaries_need_every_seed():
-    plan = Plan(("mlp",), {"mlp": 2}, {"mlp": (8,)}, {"mlp": SHORT}, {"mlp": SHORT})
+    plan = TablePlan(("mlp",), {"mlp": 2}, {"mlp": (8,)}, {"mlp": SHORT}, {"mlp": SHORT})
     kept = Kept(None, "table", plan.settings)
     sweep(run_seed, plan.tasks(kept)[:1], kept, jobs=1)
     with pytest.raises(KeyError, match="seed 001"):

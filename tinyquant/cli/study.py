@@ -1,7 +1,7 @@
 """`tinyquant study`: questions that need many seeds, answered with their intervals.
 
 `table` is the lecture's table with the control it lacks; `acceptable` asks what a drop of accuracy means where one
-kind of mistake is a missed cancer.
+kind of mistake is a missed cancer; `shapes` makes findings of the literature again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any
 from tinyquant.interop.files import write_atomically
 from tinyquant.study.doctor import Doctors, doctor_csv, doctor_text
 from tinyquant.study.doctor_runs import SETTINGS, run_doctor
-from tinyquant.study.kept import Kept
+from tinyquant.study.kept import Kept, Outcome
+from tinyquant.study.shapes import shapes_csv, shapes_text
+from tinyquant.study.shapes_runs import SHAPE_SETTINGS, run_shapes
 from tinyquant.study.sweep import Progress, SweepError, Task, sweep
 from tinyquant.study.table import summarise
-from tinyquant.study.table_runs import Plan, run_seed
+from tinyquant.study.table_runs import TablePlan, run_seed
 from tinyquant.study.table_text import seeds_csv, table_csv, table_text
 
 __all__ = ["add", "run"]
@@ -36,6 +38,7 @@ def add(commands: Any) -> None:
     _study(
         studies, "acceptable", _acceptable, "Missed cancers beside misread digits at 8, 4 and 3 bits, with intervals.", seeds="30"
     )
+    _study(studies, "shapes", _shapes, "Six findings of the literature made again, small, beside the published numbers.", seeds="5")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +74,7 @@ def _add_table(studies: Any) -> None:
 
 def _table(args: argparse.Namespace) -> int:
     """Run what is missing, print the table, write it as text and CSV."""
-    plan = Plan.of(args.networks, seeds=args.seeds, bits=args.bits)
+    plan = TablePlan.of(args.networks, seeds=args.seeds, bits=args.bits)
     args.out.mkdir(parents=True, exist_ok=True)
     kept = Kept(args.out / "table.json", "table", plan.settings)
     sweep(run_seed, plan.tasks(kept), kept, jobs=args.jobs, progress=_Line())
@@ -86,22 +89,37 @@ def _table(args: argparse.Namespace) -> int:
 
 
 def _acceptable(args: argparse.Namespace) -> int:
-    """Run what is missing, print the answer, write it as text and CSV."""
-    seeds = 30 if args.seeds is None else args.seeds
-    if seeds < 2:
-        raise ValueError(f"seeds must be 2 or more, got {seeds}. One seed has no interval.")
+    """Cat or cancer."""
+    found = Doctors(_outcomes(args, "acceptable", run_doctor, SETTINGS, seeds=30))
+    return _told(args, "acceptable", doctor_text(found), doctor_csv(found))
+
+
+def _shapes(args: argparse.Namespace) -> int:
+    """The published shapes."""
+    outcomes = _outcomes(args, "shapes", run_shapes, SHAPE_SETTINGS, seeds=5)
+    return _told(args, "shapes", shapes_text(outcomes), shapes_csv(outcomes))
+
+
+def _outcomes(args: argparse.Namespace, name: str, function: Any, settings: dict[str, Any], *, seeds: int) -> list[Outcome]:
+    """Run the seeds that are missing; all of them in order."""
+    count = seeds if args.seeds is None else args.seeds
+    if count < 2:
+        raise ValueError(f"seeds must be 2 or more, got {count}. One seed has no interval.")
     args.out.mkdir(parents=True, exist_ok=True)
-    kept = Kept(args.out / "acceptable.json", "acceptable", SETTINGS)
-    keys = [f"seed {seed:03d}" for seed in range(seeds)]
-    tasks = [Task(name, (seed, SETTINGS)) for seed, name in enumerate(keys) if name not in kept.results]
-    sweep(run_doctor, tasks, kept, jobs=args.jobs, progress=_Line())
-    found = Doctors([kept.results[name] for name in keys])
-    text = doctor_text(found)
-    for name, content in (("acceptable.txt", text), ("acceptable.csv", doctor_csv(found))):
-        write_atomically(args.out / name, content.encode("ascii"))
+    kept = Kept(args.out / f"{name}.json", name, settings)
+    keys = [f"seed {seed:03d}" for seed in range(count)]
+    tasks = [Task(key, (seed, settings)) for seed, key in enumerate(keys) if key not in kept.results]
+    sweep(function, tasks, kept, jobs=args.jobs, progress=_Line())
+    return [kept.results[key] for key in keys]
+
+
+def _told(args: argparse.Namespace, name: str, text: str, table: str) -> int:
+    """Print the answer, and write it as text and CSV."""
+    for ending, content in (("txt", text), ("csv", table)):
+        write_atomically(args.out / f"{name}.{ending}", content.encode("ascii"))
     print(text)
-    print(f"Kept:          {args.out / 'acceptable.json'} (every seed)")
-    print(f"As files:      {args.out / 'acceptable.txt'}, acceptable.csv")
+    print(f"Kept:          {args.out / name}.json (every seed)")
+    print(f"As files:      {args.out / name}.txt, {name}.csv")
     return 0
 
 

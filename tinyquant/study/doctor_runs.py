@@ -100,7 +100,7 @@ def threshold_for_recall(margin: np.ndarray, labels: np.ndarray, wanted: float) 
     if not ill.size or not 0 < wanted <= 1:
         raise ValueError(f"wanted must lie in (0, 1] and label 1 occur, got {wanted!r} and {ill.size} rows of label 1.")
     # 0.98 of 50 is 49 and not 50, whatever the last bit of the product says.
-    return float(ill[int(np.ceil(wanted * ill.size - 1e-9)) - 1])
+    return float(ill[-int(-(wanted * ill.size - 1e-9) // 1) - 1])
 
 
 def _digits(seed: int, settings: dict[str, Any]) -> Outcome:

@@ -1,6 +1,6 @@
 """The lecture's table from many seeds: means, paired differences with their intervals, and which claims survive.
 
-With this module one can sum up what was run (`summarise`): a `Row` for each network and width, five `Comparison`s a row, and
+With this module one can sum up what was run (`summarise`): a `Row` for each network and width, five `Difference`s a row, and
 the two seeds that the lecture's surprises are made of (`surprises`).
 """
 
@@ -14,9 +14,9 @@ from tinyquant.analysis.intervals import Interval
 from tinyquant.analysis.over_images import McNemar, mcnemar, right_or_wrong
 from tinyquant.analysis.over_seeds import paired_bootstrap, t_interval
 from tinyquant.study.kept import Kept
-from tinyquant.study.table_runs import ARMS, Plan, key, right_answers
+from tinyquant.study.table_runs import ARMS, TablePlan, key, right_answers
 
-__all__ = ["CLAIMS", "HEADLINE", "Claim", "Comparison", "Row", "Surprise", "summarise", "surprises"]
+__all__ = ["CLAIMS", "HEADLINE", "Claim", "Difference", "Row", "Surprise", "summarise", "surprises"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Difference:
     """One claim in one row.
 
     Attributes
@@ -116,13 +116,13 @@ class Row:
         """Two networks of one seed on its test images."""
         return mcnemar(*right_or_wrong(self.right[seed, ARMS.index(worse)], self.right[seed, ARMS.index(better)]))
 
-    def compare(self, claim: Claim) -> Comparison:
+    def compare(self, claim: Claim) -> Difference:
         """All seeds, paired."""
         better, worse = self.column(claim.better), self.column(claim.worse)
         tests = [self.test(seed, claim.better, claim.worse) for seed in range(self.seeds)]
         images = np.array([test.images for test in tests])
         # Differences of whole images, so that equal ones are equal to the last bit.
-        return Comparison(
+        return Difference(
             claim,
             t_interval(images / self.images),
             paired_bootstrap(better, worse),
@@ -153,7 +153,7 @@ class Surprise:
     of: int
 
 
-def summarise(kept: Kept, plan: Plan) -> list[Row]:
+def summarise(kept: Kept, plan: TablePlan) -> list[Row]:
     """The rows of a plan whose seeds are all there.
 
     Raises

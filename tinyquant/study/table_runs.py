@@ -5,7 +5,7 @@ The control takes the same extra epochs without quantization, *longer*, and is t
 over that is what training with quantization is worth, and not what training longer is worth.
 
 Seed s uses the packaged split s mod 10, so that other seeds also have other test images. Quantized networks answer as
-integers. With this module one can run a seed (`run_seed`) and knows what must be run (`Plan`).
+integers. With this module one can run a seed (`run_seed`) and knows what must be run (`TablePlan`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tinyquant.study.kept import Kept, Outcome
 from tinyquant.study.sweep import Task
 from tinyquant.training import fit, predict
 
-__all__ = ["ARMS", "EXTRA", "Plan", "right_answers", "run_seed"]
+__all__ = ["ARMS", "EXTRA", "TablePlan", "right_answers", "run_seed"]
 
 ARMS = ("float", "ptq", "qat", "longer", "ptq_longer")
 """The five columns: float, PTQ, QAT, float + the same epochs, PTQ of that."""
@@ -50,7 +50,7 @@ _COST = {"mlp": (0.5, 0.6), "resnet": (5.5, 2.5), "mobilenet": (7.0, 2.5)}
 
 
 @dataclass(frozen=True)
-class Plan:
+class TablePlan:
     """What the table is to hold.
 
     Attributes
@@ -63,7 +63,7 @@ class Plan:
 
     Examples
     --------
-    >>> plan = Plan.of(("mlp",), seeds=2, bits=(8, 4))
+    >>> plan = TablePlan.of(("mlp",), seeds=2, bits=(8, 4))
     >>> [task.label for task in plan.tasks(Kept(None, "table", plan.settings))]
     ['mlp seed 0', 'mlp seed 1']
     """
@@ -77,7 +77,7 @@ class Plan:
     @classmethod
     def of(
         cls, networks: tuple[str, ...] = tuple(_SEEDS), *, seeds: int | None = None, bits: tuple[int, ...] | None = None
-    ) -> Plan:
+    ) -> TablePlan:
         """The usual number of seeds and the usual widths, or the ones given.
 
         Raises
