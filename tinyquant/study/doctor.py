@@ -175,7 +175,8 @@ def _conflicts(found: Doctors) -> str:
 
 def _limits(found: Doctors) -> str:
     """What one hospital's test set could have told."""
-    missed = int(found.counts("float", _MISSED).mean() + 0.5)
+    counts = np.sort(found.counts("float", _MISSED))
+    missed = int(counts[counts.size // 2])
     low, high = wilson_interval(found.cancers - missed, found.cancers)
     return (
         f"One test set alone, with {missed} of {found.cancers} missed, would give a recall between {100 * low:.1f} and "
