@@ -22,6 +22,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# What makes the data under tests/data needs PyTorch, and is no test.
+collect_ignore_glob = ["data/*"]
+
 SLOW_MACHINES = (HealthCheck.too_slow,)
 settings.register_profile("dev", deadline=None, suppress_health_check=SLOW_MACHINES)
 settings.register_profile(
