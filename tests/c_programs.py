@@ -2,7 +2,8 @@
 
 Every project's model.c and model_data.c are included into one source file (their names all begin with the network's, so
 they can be neighbours), beside one copy of the kernels. The program reads raw codes and writes raw codes, case after case.
-With this module one can compile and run graphs (`outputs_of`) and compare with the package (`differing`).
+With this module one can compile and run graphs (`outputs_of`), compare with the package (`differing`), and call one
+function of the kernels (`words_of`).
 """
 
 from __future__ import annotations
@@ -81,6 +82,27 @@ def outputs_of(cases: Sequence[tuple[Graph, list[np.ndarray]]], folder: Path, op
         results.append([np.concatenate(column) if len(column) > 1 else column[0] for column in zip(*runs)])
     assert at == len(done.stdout)
     return results
+
+
+def words_of(calls: Sequence[tuple[str, list[np.ndarray]]], folder: Path) -> list[np.ndarray]:
+    """int32 results of C expressions in a, b and c, each over the rows of its own int32 columns."""
+    for name, text in kernel_sources(FAMILIES).items():
+        (folder / name).write_text(text)
+    loops = "".join(
+        f"    for (int i = 0; i < {len(columns[0])}; i++) {{\n"
+        f"        if (fread(v, 4, {len(columns)}, stdin) != {len(columns)}) return 1;\n"
+        f"        a = v[0]; b = v[1]; c = v[2]; (void)a; (void)b; (void)c;\n"
+        f"        a = {expression};\n        fwrite(&a, 4, 1, stdout);\n    }}\n"
+        for expression, columns in calls
+    )
+    main = f"int main(void)\n{{\n    int32_t v[3] = {{0}}, a, b, c;\n{loops}    return 0;\n}}\n"
+    (folder / "words.c").write_text(f'#include <stdio.h>\n#include "kernels.c"\n{main}')
+    compiled([*sanitizers(folder), "words.c", "-o", "words"], folder)
+    given = b"".join(np.stack(columns, axis=1).astype(np.int32).tobytes() for _, columns in calls)
+    done = subprocess.run([folder / "words"], input=given, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[:4000]
+    counts = np.cumsum([len(columns[0]) for _, columns in calls])
+    return np.split(np.frombuffer(done.stdout, np.int32), counts[:-1])
 
 
 def _runs(graph: Graph, arrays: list[np.ndarray]) -> int:

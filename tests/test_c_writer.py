@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_programs import STRICT, compiled, compiler, differing, outputs_of, sanitizers
-from golden_cases import golden_case, golden_names
+from c_programs import STRICT, compiled, compiler, differing, outputs_of, sanitizers, words_of
+from golden_cases import GOLDEN, golden_case, golden_names
 from hypothesis import HealthCheck, Phase, given, settings
 from integer_strategies import GROW, Drawn, networks, one_node_graphs
 from interop_cases import HALF, Sketchbook, small_model
@@ -104,11 +104,28 @@ def test_real_models_compiled_give_the_same_bytes(models_dir: Path, tmp_path: Pa
     assert differing(cases, tmp_path, MODELS) == []
 
 
+def test_the_fixed_point_functions_are_the_recorded_ones_bit_for_bit(tmp_path: Path) -> None:
+    """Raw int32 in, raw int32 out: an 8-bit result would hide a wrong low bit."""
+    with np.load(GOLDEN / "scalar.npz", allow_pickle=False) as archive:
+        recorded = {key: archive[key] for key in archive.files}
+    table = {
+        "tq_rescale(a, b, c)": ("mbqm_x", "mbqm_multiplier", "mbqm_shift", "mbqm_result"),
+        "tq_rounding_shift(a, b)": ("rdivpot_x", "rdivpot_exponent", "rdivpot_result"),
+        "tq_high_mul(a, b)": ("srdhm_a", "srdhm_b", "srdhm_result"),
+        "tq_exp_negative(a, 5)": ("exp_q5_26", "exp_result_q0_31"),
+        "tq_logistic_of(a)": ("logistic_q4_27", "logistic_result_q0_31"),
+        "tq_tanh_of(a)": ("tanh_q4_27", "tanh_result_q0_31"),
+        "tq_saturate((int64_t)tq_newton_reciprocal(a) * 2)": ("reciprocal_x_q0_31", "reciprocal_result_q0_31"),
+    }
+    got = words_of([(call, [recorded[key] for key in keys[:-1]]) for call, keys in table.items()], tmp_path)
+    assert [call for (call, keys), y in zip(table.items(), got, strict=True) if not np.array_equal(y, recorded[keys[-1]])] == []
+
+
 def test_every_code_through_the_functions_of_one_code(tmp_path: Path) -> None:
     """LOGISTIC, TANH, LEAKY_RELU and a rescaling over all 256 codes, at fine and at coarse scales."""
     every = np.arange(-128, 128).astype(np.int8).reshape(1, 256)
     cases = []
-    for scale in (2.0**-10, 0.03, 0.5, 3.9, 15.0):
+    for scale in (2.0**-10, 0.03, 0.5, 3.9, 4.5, 15.0):
         for op, qparams in (("LOGISTIC", CODES), ("TANH", QParams(1 / 128, 0)), ("LEAKY_RELU", HALF), ("QUANTIZE", HALF)):
             value = Value("x", (1, 256), INT8, QParams(scale, 17))
             attrs = {"alpha": -0.3} if op == "LEAKY_RELU" else {}
@@ -181,6 +198,7 @@ def test_every_family_of_kernels_compiles_with_what_it_says_it_needs(family: str
 def test_no_float_no_heap_and_no_other_library_at_run_time() -> None:
     """The sources of the network include stdint and string alone and name no type or function of the others."""
     sources = c_sources(sketch(), "net")
+    assert "(-2147483647 - 1), 2147483647" in sources["model_data.c"]  # -2147483648 would be a wider type
     for name in ("model.c", "model_data.c", "model_data.h", "kernels.c", "kernels.h"):
         included = {line.split()[1] for line in sources[name].splitlines() if line.startswith("#include")}
         assert included <= {"<stdint.h>", "<string.h>", '"kernels.h"', '"model.h"', '"model_data.h"'}
