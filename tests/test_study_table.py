@@ -66,6 +66,14 @@ def test_a_seed_repeats_itself_and_a_width_alone_gives_what_it_gives_among_other
     assert run_seed("mlp", 1, (4,), SHORT, SHORT)[key("mlp", 1, 4)] == run_seed("mlp", 1, (8, 4), SHORT, SHORT)[key("mlp", 1, 4)]
 
 
+@pytest.mark.parametrize("network", ["resnet", "mobilenet"])
+def test_the_convolutional_networks_are_narrow_and_the_text_says_so(network):
+    made = table_runs._network(network, 0)
+    assert made[0].conv.weight.shape[0] == table_runs.WIDTH == 8
+    assert "8 channels wide" in table_text([row({"qat": [90, 91]}, network=network)])
+    assert "channels wide" not in table_text([row({"qat": [90, 91]})])
+
+
 def test_a_plan_runs_what_is_missing_and_the_long_ones_first():
     plan = TablePlan.of(("mlp", "resnet"), seeds=2, bits=(8, 4))
     kept = Kept(None, "table", plan.settings)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from tinyquant.study.published import PUBLISHED, PUBLISHED_IMAGES, SHARES, worth
 from tinyquant.study.table import CLAIMS, HEADLINE, Claim, Row, surprises
-from tinyquant.study.table_runs import ARMS, EXTRA
+from tinyquant.study.table_runs import ARMS, EXTRA, WIDTH
 
 __all__ = ["seeds_csv", "table_csv", "table_text"]
 
@@ -70,6 +70,8 @@ def _means(rows: Sequence[Row]) -> str:
         "Seed s has its own weights, batches, and the packaged split s mod 10: an interval over seeds is over these splits too.",
         f"QAT trains on for some epochs ({extra}). The control trains on as long in float, and is then quantized (PTQ of that).",
     ]
+    if any(row.network != "mlp" for row in rows):
+        lines.append(f"The convolutional networks are {WIDTH} channels wide at the stem, half of what `models` builds.")
     return "\n".join(lines)
 
 
