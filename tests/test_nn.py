@@ -86,6 +86,16 @@ def test_a_list_of_modules_is_refused_because_its_parameters_would_be_lost(value
         model.layers = value
 
 
+@pytest.mark.parametrize("name", ["forward", "training", "train", "eval", "parameters", "state_dict"])
+@pytest.mark.parametrize("value", [nn.Linear(2, 2), nn.Parameter([1.0])], ids=["layer", "parameter"])
+def test_a_name_that_belongs_to_module_itself_is_refused(name, value):
+    """A layer called forward would be run instead of the network, and the rest of it silently left out."""
+    with pytest.raises(ValueError, match=f"that Module does not use itself, got '{name}'.* Call it {name}_"):
+        setattr(nn.Module(), name, value)
+    with pytest.raises(ValueError, match=f"got '{name}'"):
+        nn.Sequential({name: nn.Linear(2, 2)})
+
+
 def test_a_deep_copy_is_a_network_of_its_own_with_the_same_sharing():
     model = Branch()
     twin = copy.deepcopy(model)

@@ -105,7 +105,12 @@ class Module:
             recorder.leave(self)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Keep a buffer an array; refuse a list of modules."""
+        """Keep a buffer an array; refuse a list of modules, and a layer where a method belongs."""
+        if isinstance(value, (Module, Parameter)) and name in _OWN_NAMES:
+            raise ValueError(
+                f"a {type(value).__name__} must have a name that Module does not use itself, got {name!r}, which would be "
+                f"lost under it. Call it {name}_."
+            )
         if name in self._buffers and not isinstance(value, np.ndarray):
             raise TypeError(f"buffer {name} must be an ndarray, got {type(value).__name__}. Assign an array.")
         if isinstance(value, (list, tuple)) and any(isinstance(item, (Module, Parameter)) for item in value):
@@ -249,6 +254,9 @@ class Module:
             return f"{type(self).__name__}({self.describe()})"
         lines = [f"  {name}: {child!r}".replace("\n", "\n  ") for name, child in children]
         return "\n".join([f"{type(self).__name__}({self.describe()}", *lines, ")"])
+
+
+_OWN_NAMES = frozenset(dir(Module)) | {"training", "_buffers"}
 
 
 class Layer(Module):
