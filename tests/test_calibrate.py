@@ -98,3 +98,17 @@ def test_momentum_outside_its_range_is_refused():
 def test_what_is_not_a_module_is_refused():
     with pytest.raises(TypeError, match="must be a tinyquant.nn.Module, got function"):
         calibrate(lambda x: x, X)
+
+
+@pytest.mark.parametrize("data", [None, 5])
+def test_what_is_not_data_is_refused(data):
+    with pytest.raises(TypeError, match="data must be an array, or an iterable of batches, got"):
+        calibrate(nn.Sequential(nn.ReLU()), data)
+
+
+def test_weights_that_are_nan_are_named_by_their_node_and_nothing_else_is_said():
+    """Warnings are errors here: the recording of such a network must not warn before the node is named."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    model.load_state_dict({key: np.full_like(array, np.nan) for key, array in model.state_dict().items()})
+    with pytest.raises(ValueError, match="got NaN or infinity at '0' on batch 0"):
+        calibrate(model, np.ones((3, 2), np.float32))

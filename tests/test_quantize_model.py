@@ -13,6 +13,7 @@ from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import choose_qparams
 from tinyquant.optim import SGD
 from tinyquant.quantization.calibrate import calibrate
+from tinyquant.quantization.capture import capture
 from tinyquant.quantization.convert import convert
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.prepare import quantize_model
@@ -183,6 +184,8 @@ def test_a_wrong_order_of_calls_is_refused_and_the_first_call_named():
     for call, message in (
         (lambda: quantize_model(model, X), "must come from calibrate.*Call calibrate first"),
         (lambda: quantize_model(fq, seen), "must be the float model, got a FakeQuantModel"),
+        (lambda: calibrate(fq, X), "must be the float model, got a FakeQuantModel"),
+        (lambda: capture(fq, X), "must be the float model, got a FakeQuantModel"),
         (lambda: quantize_model(seen, model), r"must be a tinyquant\.nn\.Module, got Calibration"),
         (lambda: convert(model), r"must get a FakeQuantModel, got Sequential.*quantize_model\(model, calibrate"),
         (lambda: convert(convert(fq)), "must get a FakeQuantModel, got IntegerModel"),
@@ -249,10 +252,31 @@ def test_wrong_shapes_are_refused_and_nchw_is_recognised():
         fq(X[:1, :5])
     with pytest.raises(ValueError, match=r"NHWC: pass x.transpose\(0, 2, 3, 1\)"):
         fq(X.transpose(0, 3, 1, 2))
-    with pytest.raises(ValueError, match="node '3.add' must get 2 inputs, got 1"):
+    with pytest.raises(ValueError, match=r"must be 2 inputs \(3.body.0, 0\), got one"):
         fq.run_node("3.add", np.zeros((1, 6, 6, 4), np.int8))
+    with pytest.raises(ValueError, match=r"looks like NCHW. Pass x.transpose\(0, 2, 3, 1\)"):
+        fq.run_node("0", np.zeros((1, 2, 6, 6), np.int8))
+    with pytest.raises(TypeError, match="input 'input' must be int8, got int64"):
+        fq.run_node("0", np.zeros((1, 6, 6, 2), np.int64))
     with pytest.raises(KeyError, match="no node is called 'nowhere'"):
         fq.run_node("nowhere", np.zeros(1, np.int8))
+
+
+def test_a_node_takes_its_codes_by_name_or_in_order_as_the_integer_model_does():
+    fq = quantized()
+    codes = fq.trace_codes(X)
+    a, b = codes["3.body.0"], codes["0"]
+    by_order = fq.run_node("3.add", [a, b])
+    assert np.array_equal(by_order, fq.run_node("3.add", {"0": b, "3.body.0": a}))
+    assert np.array_equal(by_order, convert(fq).run_node("3.add", {"0": b, "3.body.0": a}))
+
+
+def test_a_name_that_the_network_does_not_have_is_refused_and_a_pattern_may_match_nothing():
+    with pytest.raises(ValueError, match="got 'sevn'. The names are input, 0, "):
+        quantized(scheme=TFLITE_INT8.annotate("sevn", weight_bits=4))
+    with pytest.raises(ValueError, match="got '1'. It is part of '0': annotate that"):
+        quantized(scheme=TFLITE_INT8.annotate("1", weight_bits=4))
+    assert quantized(scheme=TFLITE_INT8.annotate("sevn*", weight_bits=4).annotate("input", activation_bits=4))
 
 
 def test_float64_is_divided_in_float64_at_the_door_and_integers_are_refused():

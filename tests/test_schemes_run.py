@@ -41,7 +41,7 @@ SCHEMES = {
     "16-bit activations": TFLITE_INT8.replace(activation_bits=16, activation_symmetric=True),
     "half up": TFLITE_INT8.replace(rounding="half_up"),
     "short bias": TFLITE_INT8.replace(bias_bits=8),
-    "mixed": TFLITE_INT8.replace(weight_bits=4).annotate("fc1", weight_bits=8).annotate("head", weight_bits=6),
+    "mixed": TFLITE_INT8.replace(weight_bits=4).annotate("fc1*", weight_bits=8).annotate("head", weight_bits=6),
 }
 CONVERTS = {"tflite", "symmetric", "powers of two", "mixed"}
 WEIGHTS = hnp.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 7)), elements=st.floats(-4, 4, width=32))

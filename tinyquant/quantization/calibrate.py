@@ -126,6 +126,8 @@ def _batches(data: np.ndarray | Iterable[Any]) -> Iterator[np.ndarray]:
         for start in range(0, len(data), _ROWS):
             yield data[start : start + _ROWS]
         return
+    if not isinstance(data, Iterable):
+        raise TypeError(f"data must be an array, or an iterable of batches, got {type(data).__name__}. Pass x[:256].")
     for batch in data:
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
         array = np.asarray(x)

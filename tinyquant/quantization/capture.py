@@ -19,6 +19,7 @@ from tinyquant.autograd import Tensor, no_grad, recording
 from tinyquant.graph import Graph, Node, Value, same_padding
 from tinyquant.nn import Layer, Module
 from tinyquant.quantization.float_run import run_graph
+from tinyquant.quantization.model import FakeQuantModel
 
 __all__ = ["capture", "require_module"]
 
@@ -81,6 +82,10 @@ def require_module(model: object) -> None:
         raise TypeError(
             f"model must be a tinyquant.nn.Module, got {type(model).__name__}. Pass the float model, before quantize_model."
         )
+    if isinstance(model, FakeQuantModel):
+        raise TypeError(
+            "model must be the float model, got a FakeQuantModel. It is quantized already: train it, or convert it."
+        )
 
 
 def _one_row(example: np.ndarray) -> np.ndarray:
@@ -108,9 +113,8 @@ def _check_on_another_input(model: Module, graph: Graph, row: np.ndarray) -> Non
         values = run_graph(graph, other)
         for name, want in zip(graph.outputs, expected, strict=True):
             # The same float operations in the same order: only a different path through `forward` can part them.
-            if not np.allclose(
-                values[name], want, rtol=1e-4, atol=1e-5 * (1 + np.abs(want).max(initial=0)), equal_nan=True
-            ):
+            largest = np.abs(want[np.isfinite(want)]).max(initial=0)
+            if not np.allclose(values[name], want, rtol=1e-4, atol=1e-5 * (1 + largest), equal_nan=True):
                 raise ValueError(
                     "forward must do the same operations for every input, got another result for another input. "
                     "Remove branches on data and uses of .data or .numpy() inside forward."

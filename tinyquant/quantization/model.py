@@ -17,6 +17,8 @@ import numpy as np
 
 from tinyquant.autograd import Tensor, no_grad, straight_through
 from tinyquant.graph import Graph, Value
+from tinyquant.integer.model_inputs import Arrays, checked
+from tinyquant.integer.reference import growing_values
 from tinyquant.integer.registry import build_step
 from tinyquant.nn import Module, Parameter
 from tinyquant.numerics.affine import dequantize, quantize
@@ -186,27 +188,33 @@ class FakeQuantModel(Module):
                 codes[name] = quantize(values, qp, rounding=self.scheme.rounding)
         return codes
 
-    def run_node(self, name: str, codes: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    def run_node(self, name: str, codes: Arrays) -> np.ndarray:
         """One node alone: the codes of its inputs in, the codes of its output out.
+
+        Parameters
+        ----------
+        name : str
+        codes : array, list in the order of the node's inputs, or dict by their names
+            As for `IntegerModel.run_node`, of the dtype that `quantize` gives: the same codes can go to both.
 
         Raises
         ------
         KeyError
             No node of that name.
-        ValueError
-            The model is in training mode, or the scheme leaves the node or an input of it in float.
+        TypeError, ValueError
+            Codes of another dtype or shape, the model is in training mode, or the scheme leaves the node or an input of
+            it in float.
         """
         node = self.structure.node(name)
         if self.training:
             raise ValueError("run_node must be called in eval mode, got a model in training mode. Call eval() first.")
-        arrays = [codes] if isinstance(codes, np.ndarray) else list(codes)
-        if len(arrays) != len(node.inputs):
-            raise ValueError(f"node {name!r} must get {len(node.inputs)} inputs, got {len(arrays)}.")
-        meanings = [self.qparams[source] for source in node.inputs]
+        meanings = [(source, self.qparams[source]) for source in node.inputs]
         out = self.qparams[name]
-        if out is None or any(qp is None for qp in meanings):
+        if out is None or any(qp is None for _, qp in meanings):
             raise ValueError(f"node {name!r} must be quantized on both sides, got one that the scheme leaves in float.")
-        values = [dequantize(array, qp) for array, qp in zip(arrays, meanings, strict=True) if qp is not None]
+        wanted = [Value(source, self._shape(source), qp.dtype, qp) for source, qp in meanings if qp is not None]
+        arrays = checked(codes, wanted, growing_values(self.structure), self.structure.batch)
+        values = [dequantize(array, value.qparams) for array, value in zip(arrays, wanted) if value.qparams is not None]
         if self.exact:
             return self._step(name)(arrays)
         with no_grad():

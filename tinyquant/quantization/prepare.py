@@ -113,10 +113,6 @@ def quantize_model(
     [('0', 'FULLY_CONNECTED', ('1',))]
     """
     require_module(model)
-    if isinstance(model, FakeQuantModel):
-        raise TypeError(
-            "model must be the float model, got a FakeQuantModel. It is quantized already: train it, or convert it."
-        )
     if not isinstance(calibration, Calibration):
         raise TypeError(
             f"calibration must come from calibrate(model, data), got {type(calibration).__name__}. Call calibrate first."
@@ -138,6 +134,7 @@ def quantize_model(
     if bn == "fold":
         fused = _fold_all(fused)
     groups = form_groups(fused)
+    _refuse_unknown_names(scheme, groups.graph)
     return FakeQuantModel(groups.graph, scheme, choose_activation_qparams(groups, calibration, scheme), rules)
 
 
@@ -157,6 +154,16 @@ def _refuse_stale(model: Module, calibration: Calibration) -> None:
                 f"the model must not change between calibrate and quantize_model, got a new {changed[0]} at {a.name!r}. "
                 "Call calibrate(model, data) again."
             )
+
+
+def _refuse_unknown_names(scheme: Scheme, graph: Graph) -> None:
+    """A misspelt name would leave the node with the scheme's own settings, and nobody would see it."""
+    names = [value.name for value in graph.inputs] + [node.name for node in graph]
+    for pattern, _ in scheme.overrides:
+        if pattern not in names and not set("*?[") & set(pattern):
+            absorbed = [node.name for node in graph if pattern in node.absorbed]
+            mend = f"It is part of {absorbed[0]!r}: annotate that." if absorbed else f"The names are {', '.join(names)}."
+            raise ValueError(f"annotate must name an input or a node of the quantized graph, got {pattern!r}. {mend}")
 
 
 def _fold_all(graph: Graph) -> Graph:

@@ -158,7 +158,8 @@ class Scheme:
         Parameters
         ----------
         pattern : str
-            A node's name, or a shell pattern over names: "block1.*".
+            A node's name, or a shell pattern over names: "block1.*". `quantize_model` refuses a name that the network does
+            not have; a pattern may match nothing, so that one scheme can serve several networks.
         **changes
             Any field but name and overrides; ``exclude=True`` leaves the node in float.
         """
