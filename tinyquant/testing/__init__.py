@@ -1,0 +1,55 @@
+"""Checking anybody's quantization code: laws in words, exact oracles, cases, and a registry of known mistakes.
+
+`check(fn)` looks for the smallest input on which a function breaks a law; `assert_property(name, case, quantize=fn)` is for tests
+of one's own; `wrong_answers()` lists mistakes that a good test must catch. Nothing here needs hypothesis: without it a fixed grid
+of boundary cases is tried, with it `tinyquant.testing.strategies` draws more.
+
+A law in a hypothesis test of one's own::
+
+    from hypothesis import given
+    from tinyquant.testing import assert_property
+    from tinyquant.testing.strategies import map_cases
+
+    @given(map_cases())
+    def test_round_trip(case):
+        assert_property("round_trip_half_step", case, quantize=my_quantize)
+
+Where to read on: `law` (what a law is), `map_laws`, `integer_laws` and `training_laws` (all of them), `cases`,
+`exact`, `checking`.
+"""
+
+from __future__ import annotations
+
+# Importing a file of laws puts them among LAWS; the order here is the order in which a check looks.
+from tinyquant.testing import exact as exact
+from tinyquant.testing import integer_laws as integer_laws
+from tinyquant.testing import map_laws as map_laws
+from tinyquant.testing import training_laws as training_laws
+from tinyquant.testing.cases import Case as Case
+from tinyquant.testing.cases import CodesCase as CodesCase
+from tinyquant.testing.cases import DotCase as DotCase
+from tinyquant.testing.cases import GradientCase as GradientCase
+from tinyquant.testing.cases import GraphCase as GraphCase
+from tinyquant.testing.cases import LayerCase as LayerCase
+from tinyquant.testing.cases import MapCase as MapCase
+from tinyquant.testing.cases import MultiplierCase as MultiplierCase
+from tinyquant.testing.cases import RangeCase as RangeCase
+from tinyquant.testing.cases import RescaleCase as RescaleCase
+from tinyquant.testing.cases import RoundCase as RoundCase
+from tinyquant.testing.cases import SignatureError as SignatureError
+from tinyquant.testing.checking import CheckResult as CheckResult
+from tinyquant.testing.checking import PropertyBroken as PropertyBroken
+from tinyquant.testing.checking import assert_property as assert_property
+from tinyquant.testing.checking import check as check
+from tinyquant.testing.checking import tie_rule as tie_rule
+from tinyquant.testing.grid import grid as grid
+from tinyquant.testing.law import LAWS as LAWS
+from tinyquant.testing.law import Broken as Broken
+from tinyquant.testing.law import Law as Law
+from tinyquant.testing.law import find_law as find_law
+from tinyquant.testing.law import laws_for as laws_for
+from tinyquant.testing.right_answers import right_answers as right_answers
+from tinyquant.testing.shrink import shrink as shrink
+from tinyquant.testing.wrong_answers import WrongAnswer as WrongAnswer
+from tinyquant.testing.wrong_answers import companions as companions
+from tinyquant.testing.wrong_answers import wrong_answers as wrong_answers

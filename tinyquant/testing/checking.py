@@ -1,0 +1,360 @@
+"""Asking a function whether it keeps the laws, and telling its author in words where it does not.
+
+With this module one can check anybody's function (`check`), put a law into one's own hypothesis test (`assert_property`), and see
+which rule of ties a quantize follows (`tie_rule`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import textwrap
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from tinyquant.testing import exact
+from tinyquant.testing.cases import Case, MapCase, call, fits
+from tinyquant.testing.grid import grid
+from tinyquant.testing.law import LAWS, Broken, Functions, Law, find_law, laws_for, numbers
+from tinyquant.testing.shrink import complexity, shrink
+
+__all__ = ["CheckResult", "PropertyBroken", "assert_property", "check", "tie_rule"]
+
+WIDTH = 80
+_ASKED_FOR = ("rounding_mode",)
+"""Laws that are only checked when the exercise names what they need."""
+
+
+class PropertyBroken(AssertionError):
+    """A law does not hold; the message is the report."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found.
+
+    Attributes
+    ----------
+    role : str
+        The function that was asked for.
+    passed : bool
+    laws : tuple of str
+        The laws that were tried, in order.
+    tries : int
+        How many cases were tried, those of the shrinking included.
+    seconds : float
+    broken_law : str
+        The law that does not hold, else "".
+    case : Case or None
+        The smallest input found that breaks it.
+    broken : Broken or None
+        The answer given, the right one, and the allowed error.
+    tie_rule : str
+        For a quantize: which rule of ties it follows ("half_even", ...), or "" when it follows none of the named ones.
+    not_started : bool
+        The function raises NotImplementedError.
+    looks_like : str
+        The known slip whose answers these are, in a sentence; "" unless exactly one fits.
+    """
+
+    role: str
+    passed: bool
+    laws: tuple[str, ...]
+    tries: int
+    seconds: float
+    broken_law: str = ""
+    case: Case | None = None
+    broken: Broken | None = None
+    tie_rule: str = ""
+    not_started: bool = False
+    looks_like: str = ""
+
+    def to_text(self) -> str:
+        """The report: at most 8 lines of 80 columns."""
+        if self.not_started:
+            return _line(f"{self.role} is not started yet: it raises NotImplementedError.")
+        if self.case is None or self.broken is None:
+            rule = f"; ties go {self.tie_rule}" if self.tie_rule else ""
+            return _line(f"{self.role} keeps all {len(self.laws)} laws ({self.tries} inputs{rule}).")
+        return "\n".join(_report(self.role, self.broken_law, self.case, self.broken, self.looks_like))
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as plain numbers, strings, lists and dicts, ready for json."""
+        found = asdict(self)
+        found["laws"] = list(self.laws)
+        found["case"] = None if self.case is None else {k: _plain(v) for k, v in self.case._asdict().items()}
+        return found
+
+
+def _plain(value: object) -> object:
+    """Tuples as lists."""
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _line(text: str) -> str:
+    """The text on one line of 80 columns, cut with three dots if it is longer."""
+    text = " ".join(text.split()).encode("ascii", "replace").decode("ascii")
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def _report(role: str, name: str, case: Case, broken: Broken, looks_like: str = "") -> list[str]:
+    """The eight lines (seven when no known slip fits)."""
+    numbers_of_it = ", ".join(
+        f"{key}={_short(value)}" for key, value in case._asdict().items() if key not in _left_out(name, case)
+    )
+    lines = [f"{role} breaks the law {name}", f"  input    {numbers_of_it}",
+             f"  yours    {broken.yours}", f"  right    {broken.right}",
+             f"  allowed  {broken.allowed}"]  # fmt: skip
+    lines = [line if len(line) <= WIDTH else _line_indented(line) for line in lines]
+    words = textwrap.wrap(LAWS[name].words, WIDTH - 11)
+    lines.append("  the law  " + (words[0] if len(words) == 1 or looks_like else f"{words[0]}"))
+    if len(words) > 1:
+        # The last lines share the room that is left: a law of two lines leaves none for a guess of two.
+        lines.append("           " + " ".join(words[1:])[: WIDTH - 11])
+    if looks_like and len(lines) < 7:
+        lines.append(_line_indented(f"  like     {looks_like}"))
+    lines.append("  next     work this input by hand, then print each step of your code for it")
+    return [line.encode("ascii", "replace").decode("ascii") for line in lines]
+
+
+def _line_indented(line: str) -> str:
+    """One line cut to the width, its indentation kept."""
+    line = line.replace("\n", " ")
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+
+
+def _left_out(name: str, case: Case) -> tuple[str, ...]:
+    """Fields a reader of the report does not need."""
+    fields: tuple[str, ...] = () if name in ("rounding_mode", "rounds_by_its_rule") else ("mode",)
+    return (*fields, "dtype") if getattr(case, "dtype", "float64") == "float64" else fields
+
+
+def _short(value: object) -> str:
+    """A value as it can be typed in again; a long row by its first numbers and its length."""
+    if not isinstance(value, tuple):
+        return repr(value)
+    text = "[" + ", ".join(_short(v) if isinstance(v, tuple) else repr(v) for v in value) + "]"
+    if len(text) <= 44 or len(value) < 3:
+        return text
+    if len(set(value)) == 1:
+        return f"[{value[0]!r}] * {len(value)}"
+    return f"[{value[0]!r}, {value[1]!r}, ...] ({len(value)} numbers)"
+
+
+def assert_property(name: str, case: Case, **functions: Callable[..., object]) -> None:
+    """Raise `PropertyBroken`, with the report, unless the law holds on this case. For use inside a ``@given``.
+
+    Parameters
+    ----------
+    name : str
+        Of a law in `LAWS`.
+    case : Case
+        Of the kind the law is tried on.
+    functions : callables by role
+        The function the law is about, and any other it may use: ``quantize=my_quantize``.
+
+    Raises
+    ------
+    PropertyBroken
+        An AssertionError.
+    ValueError, TypeError
+        No such law, another kind of case, or the function it is about is missing.
+
+    Examples
+    --------
+    >>> from tinyquant.testing import MapCase
+    >>> assert_property("saturates", MapCase((300.0,)), quantize=lambda x, scale: [127])
+    """
+    one = find_law(name)
+    broken = one.judge(case, functions)
+    if broken is not None:
+        raise PropertyBroken("\n".join(_report(one.role, name, case, broken)))
+
+
+def check(
+    fn: Callable[..., object] | None = None,
+    *laws: str,
+    role: str = "",
+    mode: str = "",
+    engine: str = "auto",
+    examples: int = 200,
+    cases: Iterable[Case] = (),
+    **functions: Callable[..., object],
+) -> CheckResult:
+    """Look for an input on which a function breaks a law, and make it as small as possible.
+
+    Parameters
+    ----------
+    fn : callable, any number library or none
+        Its parameters are matched by name: ``quantize(x, scale, zero_point, qmin=-128, qmax=127)``, or ``quantize(x, qp)``; one
+        without qmin and qmax is only asked for int8 codes.
+    laws : str
+        Names of laws; all those about the function if none is named.
+    role : str
+        Which function it is, when its own name does not say so: one of quantize, dequantize, choose_qparams, fake_quantize,
+        ste_gradient, round_to_int, accumulate, centred_dot, quantize_multiplier, requantize, integer_layer, backward, integer.
+    mode : str
+        A rounding rule that the function must follow on ties; without it every nearest rule is right.
+    engine : str
+        "grid" (fixed boundary cases), "hypothesis", or "auto": the grid first, then hypothesis if it is installed.
+    examples : int
+        How many inputs hypothesis draws for each law.
+    cases : iterable of Case
+        Your own cases, in place of the grid and of hypothesis.
+    functions : callables by role
+        Others that a law may use: ``check(my_fake_quantize, quantize=my_quantize)``, ``check(integer=run, qat=trained)``.
+
+    Returns
+    -------
+    CheckResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown role, law or engine, or parameters that cannot be matched by name.
+
+    Examples
+    --------
+    Code that is not ours, in plain numpy, with a mistake: it casts before it clips.
+
+    >>> import numpy as np
+    >>> def to_int8(x, scale, zero_point):
+    ...     return np.clip(np.round(x / scale + zero_point).astype(np.int64).astype(np.int8), -128, 127)
+    >>> print(check(to_int8, role="quantize", engine="grid").to_text())
+    quantize breaks the law saturates
+      input    x=[128.0], scale=1.0, zero_point=0, qmin=-128, qmax=127
+      yours    code -128 for 128
+      right    code 127, the last one on that side
+      allowed  none: the answer is exact
+      the law  what lies outside the range gets the last code on its side: it
+               saturates, never wraps
+      next     work this input by hand, then print each step of your code for it
+    """
+    if engine not in ("auto", "grid", "hypothesis"):
+        raise ValueError(f"engine must be auto, grid or hypothesis, got {engine!r}. Choose one.")
+    if mode and mode not in exact.EXACT_MODES:
+        raise ValueError(f"mode must be one of {', '.join(exact.EXACT_MODES)}, got {mode!r}. Name one of them.")
+    roles = {one.role for one in LAWS.values()}
+    if fn is None:
+        named = [name for name in functions if name in roles] if not role else [role]
+        role = "integer" if "integer" in named else named[0] if named else role
+        everything = dict(functions)
+    else:
+        role = role or getattr(fn, "__name__", "")
+        everything = {**functions, role: fn}
+    wanted = [find_law(name) for name in laws] or [one for one in laws_for(role) if mode or one.name not in _ASKED_FOR]
+    start, tries = time.perf_counter(), 0
+    own = list(cases)
+    tested = everything.get(role)
+    seen = "" if tested is None or role != "quantize" else tie_rule(tested)
+    looking = [lambda one: own] if own else _sources(engine, mode, examples, everything)
+    try:
+        for source in looking:
+            for one in wanted:
+
+                def broken_on(case: Case, one: Law = one) -> bool:
+                    nonlocal tries
+                    tries += 1
+                    subject = everything.get(one.role)
+                    return (subject is None or fits(subject, case)) and one.judge(case, everything) is not None
+
+                found = _first(source(one), broken_on)
+                if found is not None:
+                    small = shrink(found, broken_on)
+                    if tested is not None:
+                        from tinyquant.testing.wrong_answers import looks_like
+
+                        guess = looks_like(role, tested, everything)
+                    else:
+                        guess = ""
+                    return CheckResult(
+                        role,
+                        False,
+                        tuple(o.name for o in wanted),
+                        tries,
+                        time.perf_counter() - start,
+                        one.name,
+                        small,
+                        one.judge(small, everything),
+                        seen,
+                        looks_like=guess,
+                    )
+    except NotImplementedError:
+        return CheckResult(role, False, tuple(o.name for o in wanted), tries, time.perf_counter() - start, not_started=True)
+    return CheckResult(role, True, tuple(o.name for o in wanted), tries, time.perf_counter() - start, tie_rule=seen)
+
+
+Source = Callable[[Law], "Iterable[Case] | Callable[[Callable[[Case], bool]], Case | None]"]
+
+
+def _sources(engine: str, mode: str, examples: int, functions: Functions) -> list[Source]:
+    """Where cases come from, in the order they are asked."""
+    rule = mode or "half_away"
+    found: list[Source] = []
+    if engine in ("auto", "grid"):
+        found.append(lambda one: grid(one.kind, rule))
+    if engine == "hypothesis" or (engine == "auto" and importlib.util.find_spec("hypothesis") is not None):
+        found.append(lambda one: lambda fails: _drawn(one, functions, rule, examples, fails))
+    return found
+
+
+def _first(source: object, fails: Callable[[Case], bool]) -> Case | None:
+    """A case of the source that fails; of a list the simplest."""
+    if callable(source):
+        found = source(fails)
+        return found
+    for case in sorted(source, key=complexity):  # type: ignore[call-overload]
+        if fails(case):
+            return case
+    return None
+
+
+def _drawn(one: Law, functions: Functions, mode: str, examples: int, fails: Callable[[Case], bool]) -> Case | None:
+    """A failing case that hypothesis finds, or None."""
+    import hypothesis
+    from hypothesis.errors import Flaky, NoSuchExample
+
+    from tinyquant.testing import strategies
+
+    subject = functions.get(one.role)
+    eight = subject is not None and not fits(subject, MapCase((0.0,), 1.0, 0, -127, 127))
+    seen: list[Case] = []
+
+    def recorded(case: Case) -> bool:
+        if fails(case):
+            seen.append(case)
+            return True
+        return False
+
+    settings = hypothesis.settings(max_examples=examples, derandomize=True, database=None, deadline=None,
+                                   suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    try:
+        return hypothesis.find(strategies.cases(one.kind, mode, eight), recorded, settings=settings)
+    except NoSuchExample:
+        return None
+    except Flaky:
+        return seen[-1]
+
+
+def tie_rule(quantize: Callable[..., object]) -> str:
+    """The name of the rule of ties that a quantize follows with zero point 0: half_even, half_away, ...; "" if none fits.
+
+    Examples
+    --------
+    >>> tie_rule(lambda x, scale: np.round(x / scale))
+    'half_even'
+    """
+    ties = tuple(n + 0.5 for n in range(-6, 6))
+    case = MapCase(ties)
+    given = {"x": np.array(ties), "scale": 1.0, "zero_point": 0, "qmin": case.qmin, "qmax": case.qmax}
+    try:
+        got = numbers(call(quantize, given), len(ties))
+    except Exception:
+        return ""
+    for mode in exact.NEAREST:
+        if got == [exact.round_to_int(Fraction(t), mode) for t in ties]:
+            return mode
+    return ""

@@ -1,0 +1,159 @@
+"""What a law is: a sentence that must hold of a function, and the judge that finds where it does not.
+
+With this module one can state a law (`law`), look one up (`find_law`), and have a function judged on one case (`Law.judge`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from tinyquant.testing.cases import Case, SignatureError
+
+__all__ = ["LAWS", "Broken", "Functions", "Law", "Unusable", "find_law", "law", "laws_for", "numbers", "show"]
+
+Functions = Mapping[str, Callable[..., object]]
+"""The functions a law is about, by the names of their roles: ``{"quantize": my_quantize}``."""
+
+Judge = Callable[..., "Broken | None"]
+
+
+class Unusable(Exception):
+    """A function returned something no law can read; the message says what it returned and what it should."""
+
+    def __init__(self, yours: str, right: str) -> None:
+        super().__init__(f"{yours}; {right}")
+        self.yours, self.right = yours, right
+
+
+@dataclass(frozen=True)
+class Broken:
+    """How a law is broken on one case, in words: the answer given, the right one, and the error that is allowed."""
+
+    yours: str
+    right: str
+    allowed: str = "none: the answer is exact"
+
+
+@dataclass(frozen=True)
+class Law:
+    """A sentence that must hold of a function for every case of its kind.
+
+    Attributes
+    ----------
+    name : str
+        What it is called by: ``"round_trip_half_step"``.
+    words : str
+        The sentence, for a reader who has only met scale, zero point and code.
+    role : str
+        The function it is about: ``"quantize"``.
+    kind : type
+        The kind of case it is tried on.
+    """
+
+    name: str
+    words: str
+    role: str
+    kind: type
+    _judge: Judge = field(repr=False)
+
+    def judge(self, case: Case, functions: Functions) -> Broken | None:
+        """None if the law holds on this case, else how it is broken. What the function raises counts as broken.
+
+        Raises
+        ------
+        SignatureError
+            The parameters of a function cannot be matched by name.
+        NotImplementedError
+            The function has not been written yet.
+        """
+        if not isinstance(case, self.kind):
+            raise TypeError(
+                f"{self.name} is tried on a {self.kind.__name__}, got {type(case).__name__}. Build that kind of case."
+            )
+        if self.role not in functions:
+            raise TypeError(
+                f"{self.name} needs a function {self.role}=, got {', '.join(functions) or 'none'}. Pass it by that name."
+            )
+        try:
+            with np.errstate(all="ignore"):
+                return self._judge(case, functions)
+        except (SignatureError, NotImplementedError):
+            raise
+        except Unusable as what:
+            return Broken(what.yours, what.right)
+        except Exception as error:
+            return Broken(f"raised {type(error).__name__}: {error}", "an answer: this is a legal input")
+
+
+LAWS: dict[str, Law] = {}
+"""Every law by its name, in the order in which a report looks for a broken one."""
+
+
+def law(role: str, kind: type, words: str) -> Callable[[Judge], Judge]:
+    """Put a judge among the `LAWS` under its own name."""
+
+    def register(judge: Judge) -> Judge:
+        name = judge.__name__
+        if name in LAWS:
+            raise ValueError(f"a law's name must be new, got {name!r} twice. Choose another.")
+        LAWS[name] = Law(name, words, role, kind, judge)
+        return judge
+
+    return register
+
+
+def find_law(name: str) -> Law:
+    """The law of that name.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message lists those there are.
+    """
+    if name not in LAWS:
+        raise ValueError(f"a law must be one of {', '.join(LAWS)}, got {name!r}. Look it up in tinyquant.testing.LAWS.")
+    return LAWS[name]
+
+
+def laws_for(role: str) -> list[Law]:
+    """The laws about a function, by the name of its role.
+
+    Raises
+    ------
+    ValueError
+        No law is about such a function.
+    """
+    found = [one for one in LAWS.values() if one.role == role]
+    if not found:
+        roles = sorted({one.role for one in LAWS.values()})
+        raise ValueError(f"the role must be one of {', '.join(roles)}, got {role!r}. Pass role=, or rename the function.")
+    return found
+
+
+def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
+    """What a function returned as exact numbers; `Unusable` when it is not ``count`` finite numbers."""
+    try:
+        array = np.asarray(result)
+    except ValueError:
+        raise Unusable("a ragged list", f"an array of {count} {what}") from None
+    if array.dtype.kind not in "iufb":
+        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", f"an array of {count} {what}")
+    if array.size != count:
+        raise Unusable(f"an array of shape {array.shape}", f"{count} {what}, one for each input")
+    flat = array.ravel().tolist()
+    for value in flat:
+        if not math.isfinite(value):
+            raise Unusable(f"{value}", f"finite {what}")
+    return [Fraction(value) for value in flat]
+
+
+def show(value: Fraction | float | int) -> str:
+    """A number as short as it can be read: whole numbers whole, others with six digits."""
+    if value == int(value):
+        return str(int(value))
+    return f"{float(value):.6g}"

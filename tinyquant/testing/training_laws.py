@@ -1,0 +1,142 @@
+"""The laws of training with quantization: fake-quant, the straight-through estimator, gradients, and two forms of one graph.
+
+With these one can hold a fake_quantize to the codes it stands in for, a backward to the slope of its forward, and a network that
+was trained fake-quantized to the integers it will run as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+import numpy as np
+
+from tinyquant.testing import exact
+from tinyquant.testing.cases import GradientCase, GraphCase, MapCase, call, reals
+from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, show
+from tinyquant.testing.map_laws import float_slack, nearest_code_error
+
+__all__: list[str] = []
+
+_HALF = Fraction(1, 2)
+_FLOAT32 = Fraction(1, 2**22)
+"""Four float32 roundings, relative."""
+
+
+def _given(case: MapCase) -> dict[str, object]:
+    """What a function of reals and a map is called with."""
+    return {"x": reals(case), "scale": case.scale, "zero_point": case.zero_point, "qmin": case.qmin, "qmax": case.qmax}
+
+
+@law("fake_quantize", MapCase, "fake-quant is dequantize(quantize(x)): the number a code stands for, in floats")
+def fake_quant_equals_round_trip(case: MapCase, functions: Functions) -> Broken | None:
+    """Equal to the round trip of the quantize given; without one, to that of some nearest code."""
+    result = np.asarray(call(functions["fake_quantize"], _given(case)))
+    if result.dtype.kind != "f":
+        return Broken(f"an array of {result.dtype}", "an array of floats: fake-quant codes never leave it")
+    values = numbers(result, len(case.x), "real numbers")
+    scale = Fraction(case.scale)
+    codes: list[Fraction | None] = [None] * len(values)
+    if "quantize" in functions:
+        codes = list(numbers(call(functions["quantize"], _given(case)), len(case.x)))
+    for x, real, value, code in zip(case.x, reals(case).tolist(), values, codes):
+        steps = Fraction(real) / scale
+        right = exact.quantize(real, case.scale, case.zero_point, case.qmin, case.qmax) if code is None else code
+        nearest = exact.clamp(exact.round_to_int(value / scale, "half_even") + case.zero_point, case.qmin, case.qmax)
+        # On a tie, or a float error from one, both neighbours are nearest.
+        if code is None and nearest_code_error(case, steps, Fraction(nearest)) <= _HALF + float_slack(
+            steps, case.zero_point
+        ):
+            if case.qmin <= steps + case.zero_point <= case.qmax:
+                right = nearest
+        back = exact.dequantize(int(right), case.scale, case.zero_point)
+        if abs(value - back) > _FLOAT32 * abs(back):
+            return Broken(
+                f"{show(value)} for {show(x)}", f"{show(back)}, what code {show(right)} stands for", "a float32 rounding"
+            )
+    return None
+
+
+@law("ste_gradient", MapCase, "the gradient passes where the rounded code lies in qmin..qmax, ends included; else it is 0")
+def ste_mask(case: MapCase, functions: Functions) -> Broken | None:
+    """upstream inside, 0 outside; an x within a float error of half a step beyond an end may go either way."""
+    upstream = np.array([0.5 + number % 7 for number in range(len(case.x))], case.dtype)
+    got = numbers(call(functions["ste_gradient"], {"upstream": upstream, **_given(case)}), len(case.x), "gradients")
+    for x, real, value, arriving in zip(case.x, reals(case).tolist(), got, upstream.tolist()):
+        steps = Fraction(real) / Fraction(case.scale)
+        code = steps + case.zero_point
+        slack = float_slack(steps, case.zero_point)
+        if min(abs(code - (case.qmin - _HALF)), abs(code - (case.qmax + _HALF))) <= slack:
+            continue
+        inside = case.qmin - _HALF < code < case.qmax + _HALF
+        right = Fraction(arriving) if inside else Fraction(0)
+        if value != right:
+            where = "inside" if inside else "clipped"
+            return Broken(f"gradient {show(value)} at x = {show(x)}",
+                          f"{show(right)}: {show(arriving)} arrives, the code {show(code)} is {where}")  # fmt: skip
+    return None
+
+
+_STEP = 1e-5
+"""The quotient errs by about step**2 from the curve's bend and 1e-16 / step from rounding: both near 1e-10."""
+
+_TOLERANCE = 1e-6
+
+
+@law("backward", GradientCase, "the gradient is the slope of the forward: what a small step in x really does")
+def gradient_matches_differences(case: GradientCase, functions: Functions) -> Broken | None:
+    """backward(upstream, x) against central differences of sum(upstream * forward(x)), in float64; needs forward=."""
+    if "forward" not in functions:
+        raise Unusable("no forward", "the function whose slope it is: pass forward=")
+    x = np.array(case.x, np.float64)
+
+    def forward(point: np.ndarray) -> np.ndarray:
+        return np.asarray(call(functions["forward"], {"x": point}), np.float64)
+
+    out = forward(x.copy())
+    upstream = np.resize(np.array(case.upstream, np.float64), out.shape)
+    got = numbers(call(functions["backward"], {"upstream": upstream.copy(), "x": x.copy()}), x.size, "gradients")
+    for number, analytic in enumerate(got):
+        ahead, behind = x.copy(), x.copy()
+        step = _STEP * max(1.0, abs(x[number]))
+        ahead[number] += step
+        behind[number] -= step
+        slope = float((upstream * (forward(ahead) - forward(behind))).sum() / (2 * step))
+        if abs(slope - float(analytic)) > _TOLERANCE * max(abs(slope), abs(float(analytic)), 1.0):
+            return Broken(f"gradient {show(analytic)} for x[{number}]", f"{show(slope)}, the measured slope", "1e-6 of it")
+    return None
+
+
+def _by_node(result: object) -> dict[str, np.ndarray]:
+    """The answers of a graph by the names of its nodes; an array alone is its output."""
+    if isinstance(result, Mapping):
+        return {str(name): np.asarray(value) for name, value in result.items()}
+    return {"output": np.asarray(result)}
+
+
+@law("integer", GraphCase, "the fake-quantized graph and the integer graph give the same code at every node")
+def qat_graph_equals_integer_graph(case: GraphCase, functions: Functions) -> Broken | None:
+    """integer(x) equals qat(x), arrays of codes or dicts of them by node name, code for code; needs qat=."""
+    if "qat" not in functions:
+        raise Unusable("no fake-quantized graph", "the other form of the network: pass qat=")
+    x = np.array(case.x, np.float32)
+    trained, shipped = (_by_node(_plain(functions[name], x.copy())) for name in ("qat", "integer"))
+    if list(trained) != list(shipped):
+        return Broken(f"nodes {', '.join(shipped)}", f"nodes {', '.join(trained)}")
+    for name, right in trained.items():
+        yours = shipped[name]
+        if yours.shape != right.shape:
+            return Broken(f"{name}: shape {yours.shape}", f"shape {right.shape}")
+        where = np.argwhere(yours != right)
+        if len(where):
+            index = tuple(int(i) for i in where[0])
+            return Broken(
+                f"{name}{list(index)} is code {yours[index]}",
+                f"code {right[index]}, as in training; the first node to differ",
+            )
+    return None
+
+
+def _plain(graph: Callable[..., object], x: np.ndarray) -> object:
+    """The graph run on one array, whatever it calls it."""
+    return graph(x)

@@ -1,0 +1,155 @@
+"""The registry of wrong answers: mistakes people really make, each with the misconception behind it and the laws it breaks.
+
+A law that lets one of these through is too weak; a lab's check is tested against them. With this module one can list them
+(`wrong_answers`), and recognise one in somebody's answers (`looks_like`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyquant.testing.cases import call
+from tinyquant.testing.grid import grid
+from tinyquant.testing.law import Functions, Unusable, laws_for, numbers
+from tinyquant.testing.right_answers import right_answers, small_network, softmax
+from tinyquant.testing.wrong_integers import WRONG_INTEGERS
+from tinyquant.testing.wrong_maps import WRONG_MAPS
+from tinyquant.testing.wrong_quantizes import WRONG_QUANTIZES
+
+__all__ = ["WrongAnswer", "companions", "looks_like", "roles", "wrong_answers"]
+
+Answer = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """One known mistake.
+
+    Attributes
+    ----------
+    role : str
+        The function it claims to be.
+    name : str
+        A short name, unique within the role.
+    misconception : str
+        What its author believed, in a sentence.
+    breaks : tuple of str
+        The laws it is caught by.
+    fn : callable
+        The wrong function itself, in the student's signature.
+    """
+
+    role: str
+    name: str
+    misconception: str
+    breaks: tuple[str, ...]
+    fn: Answer
+
+
+_REGISTRY = [WrongAnswer(*row) for row in (*WRONG_QUANTIZES, *WRONG_MAPS, *WRONG_INTEGERS)]
+
+
+def roles() -> list[str]:
+    """The functions that wrong answers are kept for."""
+    return list(dict.fromkeys(answer.role for answer in _REGISTRY))
+
+
+def wrong_answers(role: str = "") -> list[WrongAnswer]:
+    """The known wrong answers, of one function or of all.
+
+    Raises
+    ------
+    ValueError
+        None is known for that role.
+
+    Examples
+    --------
+    >>> [answer.name for answer in wrong_answers("dequantize")][:2]
+    ['adds_the_zero_point', 'subtracts_after_scaling']
+    """
+    if role and role not in roles():
+        raise ValueError(f"role must be one of {', '.join(roles())}, got {role!r}. Name one of them.")
+    return [answer for answer in _REGISTRY if role in ("", answer.role)]
+
+
+def companions(role: str) -> dict[str, Answer]:
+    """The other functions that the laws of a role need, in the form the wrong answers were made for."""
+    known: dict[str, dict[str, Answer]] = {"backward": {"forward": softmax}, "integer": {"qat": small_network}}
+    return known.get(role, {})
+
+
+ENOUGH = 20
+"""On so many inputs at least the slip must differ from a right answer before anybody is told of it."""
+
+
+def looks_like(role: str, fn: Answer, functions: Functions) -> str:
+    """The misconception of the one known slip that gives the same answers as fn on every input tried; "" if none or several do.
+
+    Parameters
+    ----------
+    role : str
+    fn : callable
+        Whose answers are compared.
+    functions : callables by role
+        What else was handed to the check: another forward or graph than the registry's own is not compared.
+
+    Examples
+    --------
+    >>> looks_like("dequantize", lambda codes, scale, zero_point: scale * (codes.astype(int) + zero_point), {})
+    'turns the sign of the zero point around: it is subtracted from a code, not added'
+    """
+    if role not in roles() or any(functions.get(name, own) is not own for name, own in companions(role).items()):
+        return ""
+    kinds = list(dict.fromkeys(one.kind for one in laws_for(role)))
+    inputs = [case._asdict() for kind in kinds for case in _spread(grid(kind))]
+    prepared = [_arrays(values) for values in inputs]
+    yours = [_answers(fn, values) for values in prepared]
+    right = [_answers(right_answers(role)[0], values) for values in prepared]
+    matching = []
+    for slip in wrong_answers(role):
+        telling, same = 0, True
+        for values, mine, good in zip(prepared, yours, right):
+            theirs = _answers(slip.fn, values)
+            if theirs != mine:
+                same = False
+                break
+            telling += sum(a != b for a, b in zip(theirs, good)) if len(theirs) == len(good) else 1
+        if same and telling >= ENOUGH:
+            matching.append(slip)
+    return matching[0].misconception if len(matching) == 1 else ""
+
+
+def _spread(cases: list[Any]) -> list[Any]:
+    """At most some 40 of the cases, evenly taken."""
+    return cases[:: max(1, len(cases) // 40)]
+
+
+def _arrays(values: dict[str, Any]) -> dict[str, Any]:
+    """The rows of a case as the arrays a function is called with."""
+    ready = {key: value for key, value in values.items() if key not in ("dtype", "mode")}
+    for key in ("x", "w", "codes", "acc", "upstream"):
+        if key in ready:
+            whole = key in ("acc", "codes", "w") or "x_zero" in values
+            kind = np.int32 if key == "acc" else np.int8 if "x_zero" in values else np.int32 if whole else np.float64
+            ready[key] = np.array(ready[key], values.get("dtype", kind))
+    if "scale" in values and "x" in values:
+        ready["upstream"] = np.ones(len(values["x"]))
+    return ready
+
+
+def _answers(fn: Answer, values: dict[str, Any]) -> list[object]:
+    """What a function answers, in a form that can be compared; its exceptions are answers too."""
+    try:
+        with np.errstate(all="ignore"):
+            result = call(fn, {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in values.items()})
+            if isinstance(result, dict):
+                result = np.concatenate([np.ravel(part) for part in result.values()])
+            return list(numbers(result, np.asarray(result).size))
+    except Unusable as what:
+        return [what.yours]
+    except Exception as error:
+        return [type(error).__name__]
