@@ -115,6 +115,12 @@ def test_a_comparison_counts_seeds_images_and_clear_tests():
     assert found.clear == 1  # 2 / 2**9 for nine images of one sign; 2 / 2**5 is above 0.05
 
 
+def test_gains_and_losses_that_cancel_are_zero_to_the_last_bit():
+    """A sum of fractions of 450 would leave 1e-17, with a sign."""
+    found = row({"qat": [91, 89, 93, 87, 90, 90, 97, 83]}, images=450).compare(HEADLINE)
+    assert found.student.value == found.bootstrap.value == 0.0 and found.student.low == -found.student.high
+
+
 @pytest.mark.parametrize(
     "qat, verdict",
     [

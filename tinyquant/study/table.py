@@ -6,6 +6,7 @@ the two seeds that the lecture's surprises are made of (`surprises`).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,19 +119,23 @@ class Row:
 
     def compare(self, claim: Claim) -> Difference:
         """All seeds, paired."""
-        better, worse = self.column(claim.better), self.column(claim.worse)
         tests = [self.test(seed, claim.better, claim.worse) for seed in range(self.seeds)]
         images = np.array([test.images for test in tests])
-        # Differences of whole images, so that equal ones are equal to the last bit.
+        # In whole images, so that equal ones are equal, and an end at 0 is 0, to the last bit.
         return Difference(
             claim,
-            t_interval(images / self.images),
-            paired_bootstrap(better, worse),
+            self._as_fraction(t_interval(images)),
+            self._as_fraction(paired_bootstrap(images, np.zeros_like(images))),
             int(np.sum(images > 0)),
             int(np.sum(images < 0)),
             int(np.sum(images == 0)),
             sum(test.p < 0.05 for test in tests),
         )
+
+    def _as_fraction(self, found: Interval) -> Interval:
+        """Of images, as a fraction of them."""
+        ends = {name: getattr(found, name) / self.images for name in ("value", "low", "high")}
+        return dataclasses.replace(found, **ends)
 
 
 @dataclass(frozen=True)
