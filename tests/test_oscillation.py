@@ -73,7 +73,9 @@ def watched_training(**options):
     return runs
 
 
-@pytest.mark.parametrize("options", [{}, {"delay": 4}, {"ranges": "ema"}, {"weight_ranges": "learn"}, {"training_rounding": "stochastic"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"delay": 4}, {"ranges": "ema"}, {"weight_ranges": "learn"}, {"training_rounding": "stochastic"}]
+)
 def test_watching_changes_nothing_and_sees_one_look_a_step(options):
     (alone, _), (fq, watch) = watched_training(**options)
     assert all(np.array_equal(a, b) for a, b in zip(alone.state_dict().values(), fq.state_dict().values(), strict=True))
