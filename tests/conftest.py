@@ -61,7 +61,9 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
     """The folder of real int8 models with their recorded answers (``TINYQUANT_MODELS`` or ``../shared/models``)."""
-    return shared_folder("models", "TINYQUANT_MODELS")
+    folder = shared_folder("models", "TINYQUANT_MODELS")
+    pytest.importorskip("flatbuffers", reason="reading .tflite files needs flatbuffers (extra tflite)")
+    return folder
 
 
 def refuse_to_leave_this_machine(address: Any) -> None:

@@ -324,7 +324,8 @@ def _draw_cell(above: Axes, below: Axes, seen: Explored, *, first: bool, last: b
     above.set_title(seen.said_sqnr + ", best" * best, size="medium", weight="bold" if best else "normal", pad=4)
     above.tick_params(labelbottom=False, labelleft=first)
     below.tick_params(labelbottom=last, labelleft=first)
-    below.locator_params(axis="x", nbins=3)
+    # The last number of one cell would touch the first of the next.
+    below.locator_params(axis="x", nbins=3, prune="upper")
     if first:
         below.set_ylabel("error\n(steps)", size="small")
 
