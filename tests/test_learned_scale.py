@@ -102,9 +102,9 @@ def test_the_value_is_fake_quantize_of_the_quantizer_bit_for_bit(x, top, low, ro
     assert y.data.view(np.uint32).tolist() == want.view(np.uint32).tolist()
 
 
-@given(st.floats(1e-6, 1e3), st.floats(-60, 60), st.floats(-3, 3))
+@given(st.floats(1e-6, 1e3), st.floats(-1000, 60), st.floats(-3, 3))
 def test_whatever_training_does_the_scale_is_positive_and_a_float32(scale, ratio, shift):
-    """exp never is 0 or negative; the scale equals its own float32; the zero point stays a code."""
+    """Even where exp is 0 in float32; the scale equals its own float32; the zero point stays a code."""
     start = QParams(float(np.float32(scale)), -3, -8, 7)
     learned = LearnedScale(start, learn_zero_point=True)
     assert learned.qparams == start
@@ -112,6 +112,25 @@ def test_whatever_training_does_the_scale_is_positive_and_a_float32(scale, ratio
     learned.shift.data[...] = shift
     qp = learned.qparams
     assert qp.scale > 0 and qp.scale == float(np.float32(qp.scale)) and -8 <= qp.zero_point <= 7
+
+
+def test_in_units_of_the_start_the_first_step_is_lsqs_own_and_the_scale_stays_positive():
+    """d t = ds at t = 0, s = s0 exp(t / s0): with ds = 7 and lr 1/64 the step is 7/64 down, to first order."""
+    learned = LearnedScale(QParams(0.5, 0, -8, 7), gradient_scale=False, parameter="step")
+    assert learned.qparams.scale == 0.5
+    learned.fake_quantize(Tensor([100.0]), count=1).sum().backward()
+    assert learned.log_ratio.grad.tolist() == 7.0
+    SGD(learned.parameters(), lr=1 / 64).step()
+    assert learned.qparams.scale == np.float32(0.5) * np.exp(np.float32(-7 / 32))
+    learned.log_ratio.data[...] = -20.0
+    assert learned.qparams.scale > 0
+
+
+@given(st.floats(-100, 100))
+def test_a_zero_point_inside_the_range_stays_inside(shift):
+    learned = LearnedScale(QParams(1.0, 3), learn_zero_point=True)
+    learned.shift.data[...] = shift
+    assert -127 <= learned.qparams.zero_point <= 126
 
 
 def test_a_step_on_the_logarithm_multiplies_the_scale():

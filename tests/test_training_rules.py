@@ -218,6 +218,32 @@ def test_learned_scales_move_and_are_exactly_float32_and_convert_reads_them():
     assert fq.qparams["fc1"].scale == np.float32(fq.qparams["fc1"].scale)
 
 
+def test_the_gradient_scale_counts_the_weights_of_a_channel_and_the_features_of_one_example():
+    """g = 1 / sqrt(N Qp), read off the gradients with and without it (each rounded to float32: 1e-6).
+
+    fc1: 64 weights a channel, Qp = 3 at 3 bits; its 64 outputs, after a ReLU, Qp = 255. The batch of 32 does not count.
+    """
+    (x, y), _ = digits()
+    grads = []
+    for scaled in (True, False):
+        fq = quantized(ranges="learn", weight_ranges="learn", gradient_scale=scaled).train()
+        F.cross_entropy(fq(Tensor(x[:32])), y[:32]).backward()
+        grads.append((fq.weight_scales.fc1.log_ratio.grad, fq.ranges.fc1.log_ratio.grad))
+    for with_scale, without, count, reach in ((*column, n, q) for column, n, q in zip(zip(*grads), (64, 64), (3, 255))):
+        assert np.abs(without).max() > 0
+        assert np.allclose(with_scale, without / np.sqrt(count * reach), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("parameter", ["log", "step"])
+def test_either_parameter_of_a_learned_scale_trains_and_is_saved(parameter, tmp_path):
+    (x, y), (xt, yt) = digits()
+    fq = quantized(ranges="learn", weight_ranges="learn", scale_parameter=parameter)
+    fit(fq, x[:640], y[:640], epochs=3, optimizer="sgd", lr=0.02, seed=0)
+    fq.save(tmp_path / "fq.npz")
+    assert load(tmp_path / "fq.npz").qparams == fq.qparams
+    assert evaluate(convert(fq), xt, yt) > 0.85
+
+
 def test_only_lsq_plus_moves_a_zero_point_and_only_inside_the_range():
     """After a ReLU the range ends at 0 and keeps that end; the logits' does not."""
     (x, y), _ = digits()
@@ -341,6 +367,7 @@ def test_names_and_numbers_that_do_not_exist_are_refused():
         ({"ranges": "hot"}, "ranges must be one of 'frozen', 'ema', 'learn', 'learn_zero_point', 'pact', got 'hot'"),
         ({"weight_ranges": "hot"}, "weight_ranges must be one of 'follow', 'learn', got 'hot'"),
         ({"surrogate": "hot"}, "surrogate must be one of 'clipped', .*got 'hot'"),
+        ({"scale_parameter": "root"}, "scale_parameter must be one of 'log', 'step', got 'root'"),
         ({"training_rounding": "floor"}, "training_rounding must be one of 'scheme', 'stochastic', got 'floor'"),
         ({"delay": -1}, "delay must be a whole number of 0 or more, got -1"),
         ({"delay": 1.5}, "delay must be a whole number of 0 or more, got 1.5"),

@@ -66,7 +66,7 @@ def make_ranges(
                 )
             made = LearnedScale(
                 start, learn_zero_point=rules.ranges == "learn_zero_point" and not settings.activation_symmetric,
-                inner=rules.ranges != "pact", gradient_scale=rules.gradient_scale,
+                inner=rules.ranges != "pact", gradient_scale=rules.gradient_scale, parameter=rules.scale_parameter,
             )  # fmt: skip
         ranges.update(dict.fromkeys(members, made))
     return ranges

@@ -13,8 +13,11 @@ so LSQ shrinks its gradient by 1/sqrt(N * Qp), N the numbers that share s (of an
 
 A scale must stay positive, and a plain parameter need not: one large step makes it negative, and the network is lost
 (ZouJiu1/LSQplus#12). So what is trained is the *logarithm* of the ratio to the starting scale, s = s0 * exp(t): every
-step multiplies, never crosses 0, and moves a scale of 0.001 by the same percentage as one of 10. At t = 0 the scale is
-s0 to the last bit. It is computed in float32, so that it is exactly a number that a model file can hold.
+step multiplies, never crosses 0, and moves a scale of 0.001 by the same percentage as one of 10. That suits Adam, whose
+steps are all of one size; but dL/dt = s * dL/ds, so it also tames SGD where LSQ would be wild. To see LSQ's own step,
+train t in units of the starting scale, s = s0 * exp(t / s0): its gradient at the start is dL/ds itself, and the scale
+is positive all the same. Either way it is s0 to the last bit at t = 0, and it is computed in float32, so that it is
+exactly a number that a model file can hold.
 
 With this module one can quantize with learned numbers (`learned_fake_quantize`), and hold them (`LearnedScale`).
 """
@@ -32,6 +35,8 @@ from tinyquant.numerics.rounding import round_to_int
 from tinyquant.quantization.fake_quant import FakeQuantize
 
 __all__ = ["LearnedFakeQuantize", "LearnedScale", "learned_fake_quantize", "lsq_gradient_scale"]
+
+_SMALLEST = np.finfo(np.float32).smallest_normal
 
 
 class LearnedFakeQuantize(FakeQuantize):
@@ -160,7 +165,7 @@ def lsq_gradient_scale(count: int, qp: QParams) -> float:
 
 
 class LearnedScale(Module):
-    """The numbers that training moves: scale = start * exp(log_ratio), zero point = start + levels * shift.
+    """The numbers that training moves: scale = start * exp(log_ratio / unit), zero point = start + levels * shift.
 
     Both begin at 0, so that an untrained quantizer is exactly the one it started from. The shift is a fraction of the
     range, so that one learning rate serves both.
@@ -175,6 +180,8 @@ class LearnedScale(Module):
         See `learned_fake_quantize`.
     gradient_scale : bool
         Whether LSQ's gradient scale is applied.
+    parameter : str
+        "log": unit = 1. "step": unit = the starting scale.
 
     Examples
     --------
@@ -188,13 +195,15 @@ class LearnedScale(Module):
     start_zero: np.ndarray
 
     def __init__(
-        self, start: QParams, *, learn_zero_point: bool = False, inner: bool = True, gradient_scale: bool = True
-    ) -> None:
+        self, start: QParams, *, learn_zero_point: bool = False, inner: bool = True, gradient_scale: bool = True,
+        parameter: str = "log",
+    ) -> None:  # fmt: skip
         self.register_buffer("start_scale", np.array(start.scale, np.float64))
         self.register_buffer("start_zero", np.array(start.zero_point, np.int64))
         self.ends = (start.qmin, start.qmax, start.axis)
         self.inner = inner
         self.gradient_scale = gradient_scale
+        self.parameter = parameter
         self.log_ratio = Parameter(np.zeros(np.shape(start.scale), np.float32))
         inside = bool(np.all((np.asarray(start.zero_point) > start.qmin) & (np.asarray(start.zero_point) < start.qmax)))
         self.shift: Parameter | None = None
@@ -236,7 +245,10 @@ class LearnedScale(Module):
         )  # fmt: skip
 
     def _scale(self) -> Tensor:
-        return Tensor(self.start_scale.astype(np.float32)) * F.exp(self.log_ratio)
+        start = Tensor(self.start_scale.astype(np.float32))
+        scale = start * F.exp(self.log_ratio if self.parameter == "log" else self.log_ratio / start)
+        # exp reaches 0 where float32 ends.
+        return scale if scale.data.min() >= _SMALLEST else straight_through(scale, np.maximum(scale.data, _SMALLEST))
 
     def _zero(self) -> Tensor:
         start = Tensor(self.start_zero.astype(np.float32))

@@ -295,7 +295,10 @@ class FakeQuantModel(Module):
                 )
             made.choose_weight_qparams()
             assert made.weight_qparams is not None
-            learned = LearnedScale(made.weight_qparams, gradient_scale=self.rules.gradient_scale)
+            rules = self.rules
+            learned = LearnedScale(
+                made.weight_qparams, gradient_scale=rules.gradient_scale, parameter=rules.scale_parameter
+            )
             setattr(self.weight_scales, name, learned)
             for peer in made.peers.values():
                 peer.weight_scale = learned

@@ -41,6 +41,7 @@ def quantize_model(
     bn_freeze_after: int | None = None,
     momentum: float = 0.9,
     gradient_scale: bool = True,
+    scale_parameter: str = "log",
     seed: int = 0,
 ) -> FakeQuantModel:
     """Extend a float model with the nodes that mimic quantized arithmetic.
@@ -78,6 +79,9 @@ def quantize_model(
         Weight of the past in ``ranges="ema"``.
     gradient_scale : bool
         LSQ's 1 / sqrt(N * Qp) on the gradient of learned scales. Adam divides it out again; SGD does not.
+    scale_parameter : str
+        What a learned scale trains: ``"log"``, the logarithm of its ratio to the start, with which Adam moves every
+        scale by the same percentage; ``"step"``: in units of the starting scale, whose SGD step is LSQ's own at first.
     seed : int
         Of the stochastic rounding.
 
@@ -123,7 +127,8 @@ def quantize_model(
         )
     rules = TrainingRules(
         bn=bn, ranges=ranges, weight_ranges=weight_ranges, surrogate=surrogate, rounding=training_rounding, delay=delay,
-        bn_freeze_after=bn_freeze_after, momentum=momentum, gradient_scale=gradient_scale, seed=seed,
+        bn_freeze_after=bn_freeze_after, momentum=momentum, gradient_scale=gradient_scale,
+        scale_parameter=scale_parameter, seed=seed,
     )  # fmt: skip
     if model.training:
         raise ValueError(

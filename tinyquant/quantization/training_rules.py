@@ -13,11 +13,19 @@ from dataclasses import dataclass
 
 from tinyquant.quantization.surrogates import SURROGATES
 
-__all__ = ["BATCH_NORM_MODES", "RANGE_MODES", "TRAINING_ROUNDINGS", "WEIGHT_RANGE_MODES", "TrainingRules"]
+__all__ = [
+    "BATCH_NORM_MODES",
+    "RANGE_MODES",
+    "SCALE_PARAMETERS",
+    "TRAINING_ROUNDINGS",
+    "WEIGHT_RANGE_MODES",
+    "TrainingRules",
+]
 
 BATCH_NORM_MODES = ("fold", "freeze", "correct", "reestimate")
 RANGE_MODES = ("frozen", "ema", "learn", "learn_zero_point", "pact")
 WEIGHT_RANGE_MODES = ("follow", "learn")
+SCALE_PARAMETERS = ("log", "step")
 TRAINING_ROUNDINGS = ("scheme", "stochastic")
 
 
@@ -45,6 +53,9 @@ class TrainingRules:
         Weight of the past in ``ranges="ema"``.
     gradient_scale : bool
         Whether the gradient of a learned scale is divided by sqrt(N * Qp), as LSQ does.
+    scale_parameter : str
+        What a learned scale trains: "log", the logarithm of its ratio to the start, or "step", the same in units of
+        the starting scale, whose first gradient is the scale's own. See `learned_scale`.
     seed : int, 0 or more
         Of the stochastic rounding.
 
@@ -63,6 +74,7 @@ class TrainingRules:
     bn_freeze_after: int | None = None
     momentum: float = 0.9
     gradient_scale: bool = True
+    scale_parameter: str = "log"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +83,7 @@ class TrainingRules:
             ("ranges", self.ranges, RANGE_MODES),
             ("weight_ranges", self.weight_ranges, WEIGHT_RANGE_MODES),
             ("surrogate", self.surrogate, tuple(SURROGATES)),
+            ("scale_parameter", self.scale_parameter, SCALE_PARAMETERS),
             ("training_rounding", self.rounding, TRAINING_ROUNDINGS),
         ):
             if value not in allowed:
