@@ -102,28 +102,25 @@ def test_the_value_is_fake_quantize_of_the_quantizer_bit_for_bit(x, top, low, ro
     assert y.data.view(np.uint32).tolist() == want.view(np.uint32).tolist()
 
 
-@given(st.floats(1e-6, 1e3), st.floats(-1000, 60), st.floats(-3, 3))
-def test_whatever_training_does_the_scale_is_positive_and_a_float32(scale, ratio, shift):
+@given(st.floats(1e-6, 1e3), st.floats(-1000, 60), st.floats(-3, 3), st.sampled_from(["log", "step"]))
+def test_whatever_training_does_the_scale_is_positive_and_a_float32(scale, ratio, shift, parameter):
     """Even where exp is 0 in float32; the scale equals its own float32; the zero point stays a code."""
     start = QParams(float(np.float32(scale)), -3, -8, 7)
-    learned = LearnedScale(start, learn_zero_point=True)
+    learned = LearnedScale(start, learn_zero_point=True, parameter=parameter)
     assert learned.qparams == start
-    learned.log_ratio.data[...] = ratio
+    learned.stretch.data[...] = ratio
     learned.shift.data[...] = shift
     qp = learned.qparams
     assert qp.scale > 0 and qp.scale == float(np.float32(qp.scale)) and -8 <= qp.zero_point <= 7
 
 
-def test_in_units_of_the_start_the_first_step_is_lsqs_own_and_the_scale_stays_positive():
-    """d t = ds at t = 0, s = s0 exp(t / s0): with ds = 7 and lr 1/64 the step is 7/64 down, to first order."""
+@pytest.mark.parametrize(("at", "scale", "slope"), [(0, 0.5, 1), (1.5, 2.0, 1), (-0.5, 0.5 * np.exp(-1), np.exp(-1))])
+def test_the_step_parameter_is_the_scale_itself_upwards_and_an_exponential_downwards(at, scale, slope):
+    """s0 + t with slope 1 from the start on up, s0 exp(t / s0) below; ds = 7 from one clipped number; float32 to 1e-6."""
     learned = LearnedScale(QParams(0.5, 0, -8, 7), gradient_scale=False, parameter="step")
-    assert learned.qparams.scale == 0.5
+    learned.stretch.data[...] = at
     learned.fake_quantize(Tensor([100.0]), count=1).sum().backward()
-    assert learned.log_ratio.grad.tolist() == 7.0
-    SGD(learned.parameters(), lr=1 / 64).step()
-    assert learned.qparams.scale == np.float32(0.5) * np.exp(np.float32(-7 / 32))
-    learned.log_ratio.data[...] = -20.0
-    assert learned.qparams.scale > 0
+    assert abs(learned.qparams.scale - scale) <= 1e-6 and abs(float(learned.stretch.grad) - 7 * slope) <= 7e-6
 
 
 @given(st.floats(-100, 100))
@@ -134,10 +131,10 @@ def test_a_zero_point_inside_the_range_stays_inside(shift):
 
 
 def test_a_step_on_the_logarithm_multiplies_the_scale():
-    """d log_ratio = s * ds: the chain rule, read off one clipped number with ds = 7."""
+    """d stretch = s * ds: the chain rule, read off one clipped number with ds = 7."""
     learned = LearnedScale(QParams(0.5, 0, -8, 7), gradient_scale=False)
     learned.fake_quantize(Tensor([100.0]), count=1).sum().backward()
-    assert learned.log_ratio.grad.tolist() == 3.5
+    assert learned.stretch.grad.tolist() == 3.5
     SGD(learned.parameters(), lr=1.0).step()
     assert learned.qparams.scale == np.float32(0.5) * np.exp(np.float32(-3.5))
 
@@ -162,7 +159,7 @@ def test_a_floor_under_the_scale_is_shown_and_the_gradient_goes_to_the_learned_s
     learned = LearnedScale(QParams(0.5, 0, -8, 7), gradient_scale=False)
     y = learned.fake_quantize(Tensor([100.0]), count=1, qparams=QParams(2.0, 0, -8, 7))
     y.sum().backward()
-    assert y.data.tolist() == [14.0] and learned.log_ratio.grad.tolist() == 3.5
+    assert y.data.tolist() == [14.0] and learned.stretch.grad.tolist() == 3.5
 
 
 def test_a_range_that_ends_at_zero_keeps_its_zero_point():
@@ -185,6 +182,8 @@ def test_stochastic_codes_are_those_that_were_drawn():
     assert set(y.data.tolist()) == {0.0, 1.0} and float(s.grad) == (y.data - x).sum()
 
 
-def test_a_scale_that_is_not_positive_is_refused():
+def test_a_scale_that_is_not_positive_or_a_parameter_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="parameter must be one of 'log', 'step', got 'root'"):
+        LearnedScale(QParams(1.0, 0), parameter="root")
     with pytest.raises(ValueError, match="scale must be positive and finite, got -1.0"):
         learned_fake_quantize(Tensor([1.0]), Tensor(-1.0))

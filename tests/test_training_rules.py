@@ -228,7 +228,7 @@ def test_the_gradient_scale_counts_the_weights_of_a_channel_and_the_features_of_
     for scaled in (True, False):
         fq = quantized(ranges="learn", weight_ranges="learn", gradient_scale=scaled).train()
         F.cross_entropy(fq(Tensor(x[:32])), y[:32]).backward()
-        grads.append((fq.weight_scales.fc1.log_ratio.grad, fq.ranges.fc1.log_ratio.grad))
+        grads.append((fq.weight_scales.fc1.stretch.grad, fq.ranges.fc1.stretch.grad))
     for with_scale, without, count, reach in ((*column, n, q) for column, n, q in zip(zip(*grads), (64, 64), (3, 255))):
         assert np.abs(without).max() > 0
         assert np.allclose(with_scale, without / np.sqrt(count * reach), rtol=1e-6, atol=0)
@@ -262,7 +262,7 @@ def test_the_bias_keeps_its_room_under_a_learned_weight_scale():
     model = nn.Sequential(nn.Linear(2, 1)).eval()
     model[0].bias.data[...] = 1000.0
     fq = quantize_model(model, calibrate(model, np.ones((4, 2), np.float32)), weight_ranges="learn")
-    getattr(fq.weight_scales, "0").log_ratio.data[...] = -30.0
+    getattr(fq.weight_scales, "0").stretch.data[...] = -30.0
     fq.eval()
     qp, scale = fq.nodes["0"].weight_qparams, fq.nodes["0"].input_scale
     assert np.all(1000.0 / (scale * qp.scale) <= 2**30)
@@ -297,7 +297,7 @@ def test_a_depthwise_weight_has_a_learned_scale_a_channel():
     x = np.random.default_rng(0).normal(size=(4, 5, 5, 3)).astype(np.float32)
     fq = quantize_model(model, calibrate(model, x), weight_ranges="learn")
     learned = getattr(fq.weight_scales, "0")
-    learned.log_ratio.data[...] = [0.5, 0, -0.5]
+    learned.stretch.data[...] = [0.5, 0, -0.5]
     fq.eval()
     assert fq.nodes["0"].weight_qparams == learned.qparams and learned.qparams.axis == 3
 

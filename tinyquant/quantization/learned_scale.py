@@ -15,9 +15,12 @@ A scale must stay positive, and a plain parameter need not: one large step makes
 (ZouJiu1/LSQplus#12). So what is trained is the *logarithm* of the ratio to the starting scale, s = s0 * exp(t): every
 step multiplies, never crosses 0, and moves a scale of 0.001 by the same percentage as one of 10. That suits Adam, whose
 steps are all of one size; but dL/dt = s * dL/ds, so it also tames SGD where LSQ would be wild. To see LSQ's own step,
-train t in units of the starting scale, s = s0 * exp(t / s0): its gradient at the start is dL/ds itself, and the scale
-is positive all the same. Either way it is s0 to the last bit at t = 0, and it is computed in float32, so that it is
-exactly a number that a model file can hold.
+train t in the units of s itself::
+
+    s = s0 * (1 + t/s0) upwards (t >= 0),   s0 * exp(t/s0) downwards
+
+Its gradient at the start, and everywhere above it, is dL/ds itself, and it is positive all the same. Either way s is s0
+to the last bit at t = 0, and it is computed in float32, so that it is exactly a number that a model file can hold.
 
 With this module one can quantize with learned numbers (`learned_fake_quantize`), and hold them (`LearnedScale`).
 """
@@ -33,6 +36,7 @@ from tinyquant.numerics.affine import round_quotient
 from tinyquant.numerics.qparams import QParams
 from tinyquant.numerics.rounding import round_to_int
 from tinyquant.quantization.fake_quant import FakeQuantize
+from tinyquant.quantization.training_rules import SCALE_PARAMETERS
 
 __all__ = ["LearnedFakeQuantize", "LearnedScale", "learned_fake_quantize", "lsq_gradient_scale"]
 
@@ -165,7 +169,7 @@ def lsq_gradient_scale(count: int, qp: QParams) -> float:
 
 
 class LearnedScale(Module):
-    """The numbers that training moves: scale = start * exp(log_ratio / unit), zero point = start + levels * shift.
+    """The numbers that training moves: scale = start * f(stretch), zero point = start + levels * shift.
 
     Both begin at 0, so that an untrained quantizer is exactly the one it started from. The shift is a fraction of the
     range, so that one learning rate serves both.
@@ -181,12 +185,12 @@ class LearnedScale(Module):
     gradient_scale : bool
         Whether LSQ's gradient scale is applied.
     parameter : str
-        "log": unit = 1. "step": unit = the starting scale.
+        "log": f = exp. "step": the stretch is in units of the scale; see the module header.
 
     Examples
     --------
     >>> learned = LearnedScale(QParams(0.5, 3))
-    >>> learned.log_ratio.data[...] = -20.0
+    >>> learned.stretch.data[...] = -20.0
     >>> learned.qparams.scale > 0, learned.qparams.zero_point
     (True, 3)
     """
@@ -198,13 +202,15 @@ class LearnedScale(Module):
         self, start: QParams, *, learn_zero_point: bool = False, inner: bool = True, gradient_scale: bool = True,
         parameter: str = "log",
     ) -> None:  # fmt: skip
+        if parameter not in SCALE_PARAMETERS:
+            raise ValueError(f"parameter must be one of {', '.join(map(repr, SCALE_PARAMETERS))}, got {parameter!r}.")
         self.register_buffer("start_scale", np.array(start.scale, np.float64))
         self.register_buffer("start_zero", np.array(start.zero_point, np.int64))
         self.ends = (start.qmin, start.qmax, start.axis)
         self.inner = inner
         self.gradient_scale = gradient_scale
         self.parameter = parameter
-        self.log_ratio = Parameter(np.zeros(np.shape(start.scale), np.float32))
+        self.stretch = Parameter(np.zeros(np.shape(start.scale), np.float32))
         inside = bool(np.all((np.asarray(start.zero_point) > start.qmin) & (np.asarray(start.zero_point) < start.qmax)))
         self.shift: Parameter | None = None
         if learn_zero_point and inside:
@@ -246,7 +252,13 @@ class LearnedScale(Module):
 
     def _scale(self) -> Tensor:
         start = Tensor(self.start_scale.astype(np.float32))
-        scale = start * F.exp(self.log_ratio if self.parameter == "log" else self.log_ratio / start)
+        if self.parameter == "log":
+            scale = start * F.exp(self.stretch)
+        else:
+            u = self.stretch / start
+            up = F.relu(u)
+            # At u = 0, where ReLU passes nothing, the exponential has slope 1.
+            scale = start * (F.exp(u - up) + up)
         # exp reaches 0 where float32 ends.
         return scale if scale.data.min() >= _SMALLEST else straight_through(scale, np.maximum(scale.data, _SMALLEST))
 

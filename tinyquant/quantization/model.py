@@ -83,7 +83,7 @@ class FakeQuantModel(Module):
         self.register_buffer("steps", np.zeros((), np.int64))
         self.sharing = dict(sharing_of(self.qparams) if sharing is None else sharing)
         self.range_of: dict[str, ActivationRange] = make_ranges(graph, scheme, self.qparams, self.sharing, self.rules)
-        # What training moves is found under these names: "ranges.conv.log_ratio", "weight_scales.conv.log_ratio".
+        # What training moves is found under these names: "ranges.conv.stretch", "weight_scales.conv.stretch".
         self.ranges, self.weight_scales = Module(), Module()
         for name, moved in self.range_of.items():
             setattr(self.ranges, name, moved)

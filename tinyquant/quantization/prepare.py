@@ -81,7 +81,7 @@ def quantize_model(
         LSQ's 1 / sqrt(N * Qp) on the gradient of learned scales. Adam divides it out again; SGD does not.
     scale_parameter : str
         What a learned scale trains: ``"log"``, the logarithm of its ratio to the start, with which Adam moves every
-        scale by the same percentage; ``"step"``: in units of the starting scale, whose SGD step is LSQ's own at first.
+        scale by the same percentage; ``"step"``: the scale itself, kept positive, for SGD with LSQ's own step.
     seed : int
         Of the stochastic rounding.
 

@@ -54,8 +54,8 @@ class TrainingRules:
     gradient_scale : bool
         Whether the gradient of a learned scale is divided by sqrt(N * Qp), as LSQ does.
     scale_parameter : str
-        What a learned scale trains: "log", the logarithm of its ratio to the start, or "step", the same in units of
-        the starting scale, whose first gradient is the scale's own. See `learned_scale`.
+        What a learned scale trains: "log", the logarithm of its ratio to the start, or "step", the scale itself, bent
+        below its start so that it stays positive. See `learned_scale`.
     seed : int, 0 or more
         Of the stochastic rounding.
 
