@@ -187,7 +187,9 @@ class Relu(Op):
 
     def forward(self, *arrays: Array) -> Array:
         # clip is numpy's fastest maximum with a constant; the output tells the sign of the input as well as x does.
-        self.y = arrays[0].clip(0, np.inf, out=room_for(arrays[0]))
+        # Bounds of x's own type: numpy 1 would make a float64 of a single float32 number.
+        own = arrays[0].dtype.type
+        self.y = arrays[0].clip(own(0), own(np.inf), out=room_for(arrays[0]))
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
@@ -200,7 +202,8 @@ class Relu6(Op):
     name = "relu6"
 
     def forward(self, *arrays: Array) -> Array:
-        self.y = arrays[0].clip(0, 6, out=room_for(arrays[0]))
+        own = arrays[0].dtype.type
+        self.y = arrays[0].clip(own(0), own(6), out=room_for(arrays[0]))
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
