@@ -106,7 +106,7 @@ def test_integer_arrays_are_refused_by_activations():
 def test_relu_has_no_upper_end_and_one_number_keeps_its_type():
     """max(x, 0) at any size; a 0-d float32 stays float32 (numpy 1 promoted it through a float64 bound)."""
     x = np.array([-1e30, -1.0, 0.0, 5.5, 1e30], np.float32)
-    assert autograd.relu(autograd.Tensor(x)).data.tolist() == np.maximum(x, 0).tolist()
-    assert autograd.relu6(autograd.Tensor(x)).data.tolist() == [0.0, 0.0, 0.0, 5.5, 6.0]
-    for activation in (autograd.relu, autograd.relu6):
-        assert activation(autograd.Tensor(np.array(1.5, np.float32))).dtype == np.float32
+    assert F.relu(Tensor(x)).data.tolist() == np.maximum(x, 0).tolist()
+    assert F.relu6(Tensor(x)).data.tolist() == [0.0, 0.0, 0.0, 5.5, 6.0]
+    for activation in (F.relu, F.relu6):
+        assert activation(Tensor(np.array(1.5, np.float32))).dtype == np.float32
