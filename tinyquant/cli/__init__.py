@@ -3,7 +3,8 @@
 Each command is a file of this room with two functions: `add(commands)` describes its arguments, `run(args)`
 does the work and returns the exit code. This room is the only one that prints.
 
-Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 bad input (a file, an array), 4 something is not installed.
+Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 bad input (a file, an array, a student's code), 4 something is not
+installed, 5 an exercise is not started, 6 it did not come to an end.
 """
 
 from __future__ import annotations
@@ -14,12 +15,26 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tinyquant.cli import demo, explain, explore, figures, inspect, report, run, study
+from tinyquant.cli import (
+    check,
+    define,
+    demo,
+    doctor,
+    explain,
+    explore,
+    figures,
+    hint,
+    inspect,
+    lab,
+    report,
+    run,
+    study,
+)
 from tinyquant.cli.one_thread import run_in_one_thread
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, inspect, run, explain, report, figures, study, explore)
+_COMMANDS = (demo, lab, check, hint, define, doctor, inspect, run, explain, report, figures, study, explore)
 
 
 class _Parser(argparse.ArgumentParser):

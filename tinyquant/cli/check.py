@@ -1,0 +1,172 @@
+"""`tinyquant check`: your function held against the laws an exercise asks for; the smallest input that breaks one.
+
+Each exercise is examined in a process of its own, which is ended when it does not come to an end by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tinyquant.cli.lab import progress_of, say_trouble
+from tinyquant.cli.one_thread import one_thread_environment
+from tinyquant.labs.examine import EXIT_CODES, Report, examine_file
+from tinyquant.labs.exercise import Item
+from tinyquant.labs.sittings import find_exercise, find_sitting
+from tinyquant.labs.workplace import Progress, lab_file, lab_folder, next_open, sitting_of
+
+__all__ = ["add", "run"]
+
+_LONGEST = 60.0
+"""Seconds until the process of one exercise is ended whatever it does; a single call is ended much earlier."""
+
+
+def add(commands: Any) -> None:
+    """Describe the command's arguments."""
+    parser = commands.add_parser(
+        "check",
+        help="check your work: one exercise, a whole sitting, or whatever is next",
+        description="Holds your function against the laws the exercise asks for and shows the smallest input that breaks one. "
+        "Example: tinyquant check 1.1",
+        epilog="Exit codes: 0 passed, 1 a law is broken, 2 wrong usage, 3 your code raised an exception or cannot be read, "
+        "4 something is missing on this machine, 5 not started yet, 6 it did not come to an end.",
+    )
+    parser.add_argument(
+        "exercise",
+        nargs="?",
+        default="",
+        metavar="N[.M]",
+        help="1.2, or 1 for all of sitting 1; default: what is next",
+    )
+    parser.add_argument("--file", type=Path, help="your file, when it is not ./labs/NN_name.py or .ipynb")
+    parser.add_argument(
+        "--watch", action="store_true", help="check again whenever the file is saved; Ctrl-C ends it"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="the longest one call may take (default: %(default)s)",
+    )
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check what was asked for; the exit code is that of the first exercise that is not passed."""
+    if args.seconds <= 0:
+        raise ValueError(f"seconds must be above 0, got {args.seconds:g}. Leave it out for the usual 5.")
+    if args.worker is not None:
+        return _work(args)
+    progress = progress_of(lab_folder())
+    items = _asked_for(args.exercise, progress)
+    if items is None:
+        print("Nothing is open. Begin a sitting: tinyquant lab start 1")
+        return 0
+    path = _file_of(items[0], args.file, progress)
+    if args.watch:
+        return _watch(items, path, progress, args.seconds)
+    return _check(items, path, progress, args.seconds)
+
+
+def _asked_for(text: str, progress: Progress) -> list[Item] | None:
+    """The exercises meant; None when nothing is open."""
+    if not text:
+        found = next_open(progress)
+        return None if found is None else [found[1]]
+    return [find_exercise(text)] if "." in text else list(find_sitting(text).exercises)
+
+
+def _file_of(item: Item, named: Path | None, progress: Progress) -> Path:
+    """The student's file; an error says how to get one."""
+    if named is not None:
+        if not named.is_file():
+            raise FileNotFoundError(
+                f"file must be a .py or .ipynb of yours, got {named}, which is not there. Look at the name."
+            )
+        return named
+    sitting = sitting_of(item)
+    path = lab_file(sitting, progress.folder)
+    if path is None:
+        raise FileNotFoundError(
+            f"{progress.folder / sitting.name}.py is not there. Begin with: tinyquant lab start {sitting.number}; "
+            "or name a file: --file"
+        )
+    return path
+
+
+def _check(items: list[Item], path: Path, progress: Progress, seconds: float) -> int:
+    """Examine them in order; all are shown, the first that is not passed decides the code."""
+    code = 0
+    for item in items:
+        report = _examined(item, path, seconds)
+        print(report.to_text(), flush=True)
+        code = code or EXIT_CODES[report.verdict]
+        if report.passed and item.number not in progress.passed:
+            progress.passed.add(item.number)
+            progress.write()
+            say_trouble(progress)
+    if len(items) > 1:
+        done = sum(item.number in progress.passed for item in items)
+        print(f"{done} of {len(items)} passed")
+    return code
+
+
+def _examined(item: Item, path: Path, seconds: float) -> Report:
+    """One exercise in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "tinyquant", "check", item.number, "--file", str(path), "--seconds", str(seconds),
+                   "--worker", str(answer)]  # fmt: skip
+        try:
+            done = subprocess.run(command, env=one_thread_environment(), capture_output=True, stdin=subprocess.DEVNULL,
+                                  timeout=_LONGEST, check=False)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            text = (f"{item.number} {item.function}: no end after {_LONGEST:g} s, so it was ended",
+                    "  look at  loops that do not end, in the function or in what it needs")  # fmt: skip
+            return Report(item.number, "out of time", text)
+        if not answer.is_file():
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            text = (
+                f"{item.number} {item.function}: the process ended with code {done.returncode}",
+                f"  it said  {said[-1:]}",
+            )
+            return Report(item.number, "raised", tuple(line[:80] for line in text))
+        kept = json.loads(answer.read_text(encoding="utf-8"))
+    return Report(item.number, kept["verdict"], tuple(kept["lines"]))
+
+
+def _work(args: argparse.Namespace) -> int:
+    """What the process of one exercise does: examine, and write the report down."""
+    report = examine_file(find_exercise(args.exercise), args.file, seconds=args.seconds)
+    args.worker.write_text(json.dumps({"verdict": report.verdict, "lines": report.lines}), encoding="utf-8")
+    return 0
+
+
+def _watch(items: list[Item], path: Path, progress: Progress, seconds: float) -> int:
+    """Check at every change of the file until Ctrl-C, or until all is passed."""
+    seen, code = -1, 1
+    print(f"watching {path}: save it to check again, Ctrl-C to stop", flush=True)
+    try:
+        while True:
+            try:
+                now = path.stat().st_mtime_ns
+            except FileNotFoundError:  # some editors write a new file in its place
+                now = seen
+            if now != seen:
+                seen = now
+                print(time.strftime("-- %H:%M:%S"), flush=True)
+                code = _check(items, path, progress, seconds)
+                if code == 0:
+                    return 0
+            time.sleep(0.3)
+    except KeyboardInterrupt:
+        print("stopped")
+        return code

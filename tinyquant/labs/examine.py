@@ -1,0 +1,277 @@
+"""Holding a student's function against what an exercise asks, and saying in eight short lines what came out.
+
+With this module one can examine a live function (`examine`), or a file (`examine_file`); the `Report` says the same in words, for
+a machine, and as an exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from tinyquant.labs.exercise import Bug, Exercise, Item
+from tinyquant.labs.guard import Delegated, Guard, OutOfTime
+from tinyquant.labs.sittings import find_sitting
+from tinyquant.labs.sources import packaged_function
+from tinyquant.labs.student_code import (
+    Cell,
+    MissingFunction,
+    UnreadableCode,
+    functions_of,
+    read_code,
+    where_in,
+)
+from tinyquant.testing import CheckResult, check, find_law, right_answers
+from tinyquant.testing.cases import Case, SignatureError
+from tinyquant.testing.shrink import is_legal
+
+__all__ = ["EXIT_CODES", "Report", "examine", "examine_file"]
+
+WIDTH = 80
+EXIT_CODES = {"passed": 0, "broken": 1, "delegated": 1, "raised": 3, "not started": 5, "out of time": 6}
+"""What came out -> the exit code of `tinyquant check`; 2 is wrong usage, 4 something missing on this machine."""
+
+_EXAMPLES = 25
+"""How many inputs hypothesis draws for each law, after the fixed grid: the grid alone catches every known wrong answer."""
+
+Function = Callable[..., object]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out of one examination.
+
+    Attributes
+    ----------
+    number : str
+        The exercise's.
+    verdict : str
+        One of `EXIT_CODES`.
+    lines : tuple of str
+        At most 8 of 80 columns, plain ASCII.
+    seconds : float
+    """
+
+    number: str
+    verdict: str
+    lines: tuple[str, ...]
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the exercise is done."""
+        return self.verdict == "passed"
+
+    def to_text(self) -> str:
+        """The lines as one text."""
+        return "\n".join(self.lines)
+
+
+def _cut(line: str) -> str:
+    """One line of plain ASCII, at most 80 columns."""
+    line = line.replace("\n", " ").encode("ascii", "backslashreplace").decode("ascii")
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+
+
+def _report(item: Item, verdict: str, *lines: str) -> Report:
+    return Report(item.number, verdict, tuple(_cut(line) for line in lines if line)[:8])
+
+
+def _hint(item: Item) -> str:
+    return f"  next     tinyquant hint {item.number}"
+
+
+def _following(item: Item) -> str:
+    """What comes after a passed exercise."""
+    sitting = find_sitting(item.number[0])
+    later = [one for one in sitting.exercises if one.number > item.number]
+    if later:
+        what = "stretch" if later[0].stretch else "find the bug" if isinstance(later[0], Bug) else "write"
+        return f"  next     {later[0].number} {what}: {later[0].function} ({later[0].title})"
+    return f"  next     that was the last of sitting {sitting.number}: tinyquant lab"
+
+
+def examine(
+    item: Item, fn: Function, cells: list[Cell] | None = None, *, seconds: float = 5.0, guarded: bool = True
+) -> Report:
+    """Hold a function against what an exercise asks.
+
+    Parameters
+    ----------
+    item : Exercise or Bug
+    fn : callable
+        The student's function.
+    cells : list of Cell
+        The student's code, so that an exception can be shown with its line; without it only the exception is shown.
+    seconds : float
+        The longest one call of the function may take.
+    guarded : bool
+        Watch the function: it may not call the library's. Off only to hold the library itself against an exercise.
+    """
+    start = time.perf_counter()
+    with Guard(getattr(item, "allowed", ()), seconds) as guard:
+        wrapped = guard.wrap(fn) if guarded else fn
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
+                found = _hunt(item, wrapped) if isinstance(item, Bug) else _checked(item, wrapped, cells)
+        except NotImplementedError:
+            found = _not_started(item)
+        except Delegated as call:
+            found = _report(
+                item, "delegated", f"{item.number} {item.function}: exercise {item.number} asks you to write this",
+                f"  yours    line {call.line} of your file calls tinyquant's {call.name}",
+                "  right    your own lines, with numpy only; functions of your own are fine", _hint(item),
+            )  # fmt: skip
+        except OutOfTime as limit:
+            found = _out_of_time(item, guard, limit, cells)
+        except SignatureError as error:
+            found = _report(
+                item,
+                "broken",
+                f"{item.number} {item.function}: {error}",
+                "  next     take the first line of the function from the starter",
+            )
+        except Exception as error:
+            found = _raised(item, error, cells)
+    return Report(found.number, found.verdict, found.lines, time.perf_counter() - start)
+
+
+def _checked(item: Exercise, fn: Function, cells: list[Cell] | None) -> Report:
+    """An exercise: its laws."""
+    result = check(fn, *item.laws, role=item.role, mode=item.mode, examples=_EXAMPLES)
+    if result.not_started:
+        return _not_started(item)
+    if result.passed:
+        ties = f"; ties go {result.tie_rule}" if result.tie_rule and not item.mode else ""
+        laws = "the law" if len(result.laws) == 1 else f"all {len(result.laws)} laws"
+        return _report(
+            item,
+            "passed",
+            f"{item.number} {item.function}: passed, {laws} kept on {result.tries} inputs{ties}",
+            _following(item),
+        )
+    error = result.broken.error if result.broken is not None else None
+    if error is not None:
+        return _raised(item, error, cells, result)
+    text = result.to_text(f"tinyquant hint {item.number}").splitlines()
+    return _report(
+        item, "broken", f"{item.number} {text[0].replace(result.role, item.function, 1)}", *text[1:]
+    )
+
+
+def _not_started(item: Item) -> Report:
+    return _report(
+        item, "not started", f"{item.number} {item.function}: not started yet ({item.title})", _hint(item)
+    )
+
+
+def _raised(
+    item: Item, error: BaseException, cells: list[Cell] | None, result: CheckResult | None = None
+) -> Report:
+    """The student's line, the values there, none of our frames."""
+    place = where_in(error, cells) if cells else None
+    lines = [f"{item.number} {item.function} raised {type(error).__name__}: {error}"]
+    if result is not None and result.case is not None:
+        given = ", ".join(
+            f"{k}={v!r}" for k, v in result.case._asdict().items() if k not in ("mode", "dtype")
+        )
+        lines.append(f"  input    {given}")
+    if place is not None:
+        lines.append(
+            f"  line {place.line:<4}{place.text}" + (f"   ({place.name})" if "cell" in place.name else "")
+        )
+        if place.values:
+            lines.append(f"  there    {'; '.join(place.values[-6:])}")
+    return _report(item, "raised", *lines, "  right    an answer: this is a legal input", _hint(item))
+
+
+def _out_of_time(item: Item, guard: Guard, limit: OutOfTime, cells: list[Cell] | None) -> Report:
+    """Where the call was when it was ended."""
+    args, kwargs = guard.last
+    given = ", ".join([*(repr(a) for a in args), *(f"{k}={v!r}" for k, v in kwargs.items())])
+    place = where_in(guard.stuck, cells) if guard.stuck is not None and cells else None
+    at = f"  line {place.line:<4}{place.text}" if place else ""
+    lines = (f"{item.number} {item.function}: {limit}, so it was ended", f"  input    {given}", at)
+    return _report(
+        item,
+        "out of time",
+        *lines,
+        "  look at  the loop that does not end: what changes in each turn?",
+        _hint(item),
+    )
+
+
+def _case_of(item: Bug, given: object) -> Case | str:
+    """The case that the student's fields make, or why they make none."""
+    kind = find_law(item.law).kind
+    fields = tuple(kind._fields)  # type: ignore[attr-defined]
+    if not isinstance(given, dict):
+        return f"a dict of {', '.join(fields)}; got {type(given).__name__}"
+    unknown = [str(name) for name in given if name not in fields]
+    if unknown:
+        return f"fields among {', '.join(fields)}; got {unknown[0]!r}"
+    try:
+        case = cast(Case, kind(**{name: _frozen(value) for name, value in given.items()}))
+        return (
+            case
+            if is_legal(case)
+            else "numbers that may stand together: a positive scale, a zero point among the codes"
+        )
+    except (TypeError, ValueError) as error:
+        return f"{', '.join(fields)}, all those without a default; {error}"
+
+
+def _frozen(value: object) -> object:
+    """Lists and arrays as tuples of plain numbers."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _hunt(item: Bug, fn: Function) -> Report:
+    """A bug: does the planted function go wrong on the student's input, and a right one not?"""
+    case = _case_of(item, fn())
+    one = find_law(item.law)
+    head = f"{item.number} {item.function}"
+    if isinstance(case, str):
+        return _report(
+            item, "broken", f"{head}: that is no input for {item.buggy}", f"  right    {case}", _hint(item)
+        )
+    given = ", ".join(f"{k}={v!r}" for k, v in case._asdict().items() if k not in ("mode", "dtype"))
+    buggy = packaged_function(find_sitting(item.number[0]), item.buggy)
+    broken = one.judge(case, {item.role: buggy})
+    right = one.judge(case, {item.role: right_answers(item.role)[0]})
+    if broken is None or right is not None:
+        return _report(
+            item, "broken", f"{head}: {item.buggy} does well on this input", f"  input    {given}",
+            f"  the law  {one.words}", "  wanted   an input on which the law does not hold", _hint(item),
+        )  # fmt: skip
+    return _report(
+        item, "passed", f"{head}: found it", f"  input    {given}", f"  it gives {broken.yours}", f"  right    {broken.right}",
+        f"  the law  {one.words}", f"  seen in  {item.issue}", _following(item),
+    )  # fmt: skip
+
+
+def examine_file(item: Item, path: Path, *, seconds: float = 5.0) -> Report:
+    """Hold the function of that name in a student's file against what an exercise asks."""
+    cells: list[Cell] | None = None
+    try:
+        cells = read_code(path)
+        with contextlib.redirect_stdout(io.StringIO()):
+            fn = functions_of(cells, item.function)
+    except (UnreadableCode, MissingFunction, UnicodeDecodeError) as error:
+        return _report(
+            item, "raised", f"{item.number} {item.function}: the file cannot be used", f"  because  {error}"
+        )
+    except Exception as error:
+        return _raised(item, error, cells)
+    return examine(item, fn, cells, seconds=seconds)

@@ -1,0 +1,162 @@
+"""While a check runs: the student's function must do the work itself, and it must come to an end.
+
+Every call of the student's function is watched. A call from it into tinyquant is refused, by whatever name or way it was reached
+(an import, an alias, the oracle of the testing kit): the exercise asks for that work. A call that takes too long is ended.
+With this module one can wrap a function in both (`Guard`).
+"""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import tinyquant
+from tinyquant.numerics.qparams import QParams
+from tinyquant.testing.law import Abort
+
+__all__ = ["Delegated", "Guard", "OutOfTime"]
+
+_PACKAGE = str(Path(tinyquant.__file__).parent)
+_HERE = {__file__}
+
+
+class Delegated(Abort):
+    """The student's function called the library's instead of doing the work; ``name`` and ``line`` say where."""
+
+    def __init__(self, name: str, line: int) -> None:
+        super().__init__(f"line {line} calls tinyquant's {name}")
+        self.name, self.line = name, line
+
+
+class OutOfTime(Abort):
+    """One call took too long."""
+
+
+def _codes_of(thing: object) -> set[types.CodeType]:
+    """The code of a function, or of every method and property of a class."""
+    if isinstance(thing, type):
+        parts = [part for name in vars(thing) for part in (vars(thing)[name],)]
+        inner = [getattr(part, "fget", None) or getattr(part, "__func__", None) or part for part in parts]
+        return {part.__code__ for part in inner if isinstance(part, types.FunctionType)}
+    code = getattr(thing, "__code__", None)
+    return {code} if isinstance(code, types.CodeType) else set()
+
+
+class Guard:
+    """Wraps functions so that each call of them is watched; used as a context, which ends the watching of time.
+
+    Parameters
+    ----------
+    allowed : names of public functions of tinyquant
+        May be called all the same, with whatever they call themselves.
+    seconds : float
+        The longest one call may take.
+
+    Examples
+    --------
+    >>> with Guard() as guard:
+    ...     guard.wrap(lambda x: x + 1)(2)
+    3
+    """
+
+    def __init__(self, allowed: Collection[str] = (), seconds: float = 5.0) -> None:
+        self._allowed = _codes_of(QParams).union(*(_codes_of(getattr(tinyquant, name)) for name in allowed))
+        self._seconds = seconds
+        self._known: dict[types.CodeType, bool] = {}
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._fired = False
+        self._closed = threading.Event()
+        self.last: tuple[tuple[object, ...], dict[str, object]] = ((), {})
+        """The arguments of the last call."""
+        self.stuck: BaseException | None = None
+        """Where the call was that took too long."""
+
+    def __enter__(self) -> Guard:
+        # Only the main thread can be interrupted; elsewhere (a web server, a test runner's thread) there is no limit.
+        if threading.current_thread() is threading.main_thread():
+            threading.Thread(target=self._watch_time, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._closed.set()
+
+    def wrap(self, fn: Callable[..., object]) -> Callable[..., object]:
+        """The function, watched; its parameters can still be seen."""
+
+        @functools.wraps(fn)
+        def watched(*args: object, **kwargs: object) -> object:
+            self.last = (args, kwargs)
+            before = sys.getprofile()
+            self._begin()
+            try:
+                sys.setprofile(self._profile())
+                return fn(*args, **kwargs)
+            except KeyboardInterrupt as error:
+                if not self._fired:
+                    raise
+                self.stuck = error
+                raise OutOfTime(f"no answer after {self._seconds:g} s") from error
+            finally:
+                sys.setprofile(before)
+                self._end()
+
+        return watched
+
+    def _profile(self) -> Callable[[types.FrameType, str, Any], None]:
+        """What looks at every call while the student's function runs."""
+        inside: types.FrameType | None = None
+
+        def look(frame: types.FrameType, event: str, arg: object) -> None:
+            nonlocal inside
+            if event == "call":
+                if inside is None and self._is_ours(frame.f_code):
+                    if frame.f_code not in self._allowed:
+                        sys.setprofile(None)
+                        raise Delegated(frame.f_code.co_name, frame.f_back.f_lineno if frame.f_back else 0)
+                    inside = frame
+            elif event == "return" and frame is inside:
+                inside = None
+
+        return look
+
+    def _is_ours(self, code: types.CodeType) -> bool:
+        """Whether a code object belongs to the package."""
+        if code not in self._known:
+            name = code.co_filename
+            self._known[code] = name.startswith(_PACKAGE) and name not in _HERE
+        return self._known[code] or code in self._allowed
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._since, self._fired = time.monotonic(), False
+
+    def _end(self) -> None:
+        with self._lock:
+            self._since = None
+        if self._fired and self.stuck is None:
+            # The interrupt was sent while the call came to its end: it arrives here.
+            try:
+                time.sleep(1)
+            except KeyboardInterrupt as error:
+                self.stuck = error
+            raise OutOfTime(f"no answer after {self._seconds:g} s")
+
+    def _watch_time(self) -> None:
+        """In a thread of its own: interrupts the main thread when a call is older than the limit."""
+        while not self._closed.wait(0.1):
+            with self._lock:
+                if (
+                    self._since is not None
+                    and not self._fired
+                    and time.monotonic() - self._since > self._seconds
+                ):
+                    self._fired = True
+                    _thread.interrupt_main()

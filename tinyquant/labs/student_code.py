@@ -1,0 +1,177 @@
+"""Reading a student's file: a script or a notebook, found by the names of its functions.
+
+Only what a function needs is run: imports, functions and classes, and the plain assignments whose names they use. Experiments,
+plots and the order of cells cannot change a result. With this module one can read a file (`read_code`) and get a function from it
+(`functions_of`); `where_in` tells which of the student's lines an exception came from.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = [
+    "Cell",
+    "MissingFunction",
+    "Place",
+    "UnreadableCode",
+    "functions_of",
+    "parse_percent",
+    "read_code",
+    "where_in",
+]
+
+
+class UnreadableCode(ValueError):
+    """A file that is not Python, or no notebook; the message says where."""
+
+
+class MissingFunction(ValueError):
+    """The file defines no function of that name."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of code with the name under which its lines are reported."""
+
+    name: str
+    text: str
+    tree: ast.Module
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of the student's: the name of the file (or cell), its number, its text."""
+
+    name: str
+    line: int
+    text: str
+    values: tuple[str, ...] = ()
+
+
+def _cell(text: str, name: str) -> Cell:
+    """Parse one piece."""
+    try:
+        return Cell(name, text, ast.parse(text, filename=name))
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise UnreadableCode(f"{name}, line {error.lineno}: {error.msg}: {line}") from None
+    except ValueError as error:
+        raise UnreadableCode(f"{name}: {error}") from None
+
+
+def parse_percent(text: str, name: str) -> list[Cell]:
+    """A script as one piece, whatever its cells are."""
+    return [_cell(text, name)]
+
+
+def _plain_line(line: str) -> str:
+    """A line of a notebook without the commands that only IPython knows."""
+    return "pass  # " + line if line.lstrip().startswith(("%", "!", "?")) else line
+
+
+def read_code(path: Path) -> list[Cell]:
+    """The code of a .py or .ipynb file.
+
+    Raises
+    ------
+    UnreadableCode
+        It does not parse, or is no notebook; the message names the line.
+    OSError
+        The file cannot be opened.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="strict") if path.exists() else path.read_text()
+    if path.suffix != ".ipynb":
+        return parse_percent(text, path.name)
+    try:
+        cells = json.loads(text)["cells"]
+        codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableCode(f"{path.name} is no notebook: {error}. Save it again from Jupyter.") from None
+    found = []
+    for number, code in enumerate(codes, 1):
+        if not code.lstrip().startswith("%%"):
+            plain = "\n".join(_plain_line(line) for line in code.split("\n"))
+            found.append(_cell(plain, f"{path.name} cell {number}"))
+    return found
+
+
+def _names_made(node: ast.stmt) -> set[str]:
+    """The names a statement at the top of a file gives a meaning to, if it is of a kind that is run."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
+    return set()
+
+
+def _names_used(node: ast.stmt) -> set[str]:
+    """Every name that occurs in a statement."""
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def functions_of(cells: list[Cell], name: str) -> Callable[..., object]:
+    """The function of that name, with only what it needs having been run.
+
+    Raises
+    ------
+    MissingFunction
+        No cell defines it.
+    Exception
+        Whatever the student's imports and assignments raise.
+    """
+    statements = [(cell, node) for cell in cells for node in cell.tree.body]
+    if not any(
+        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name
+        for _, node in statements
+    ):
+        where = cells[0].name.split(" cell ")[0] if cells else "the file"
+        raise MissingFunction(
+            f"{where} defines no function {name}. Write it, or take the starter again: tinyquant lab start N --force."
+        )
+    needed = {name}
+    while True:
+        more = {
+            used for _, node in statements if _names_made(node) & needed for used in _names_used(node)
+        } - needed
+        if not more:
+            break
+        needed |= more
+    module = types.ModuleType("student")
+    for cell, node in statements:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or _names_made(node) & needed:
+            part = ast.Module([node], type_ignores=[])
+            exec(compile(part, cell.name, "exec", dont_inherit=True), module.__dict__)
+    found: Callable[..., object] = module.__dict__[name]
+    return found
+
+
+def where_in(error: BaseException, cells: list[Cell]) -> Place | None:
+    """The deepest line of the student's that an exception passed, with the shapes and types of the arrays there."""
+    texts = {cell.name: cell.text.splitlines() for cell in cells}
+    place = None
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name in texts:
+            line = texts[name][trace.tb_lineno - 1].strip()
+            place = Place(
+                name, trace.tb_lineno, line, tuple(_told(k, v) for k, v in trace.tb_frame.f_locals.items())
+            )
+        trace = trace.tb_next
+    return place
+
+
+def _told(name: str, value: object) -> str:
+    """``x: float64 (3,)`` for an array, ``x = 3`` for a number, ``x: list`` for what is neither."""
+    shape, kind = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is not None and kind is not None:
+        return f"{name}: {kind} {tuple(shape)}" if shape else f"{name} = {value!s} ({kind})"
+    if isinstance(value, (bool, int, float)):
+        return f"{name} = {value!r}"
+    return f"{name}: {type(value).__name__}"
