@@ -16,8 +16,8 @@ from tinyquant.labs import predict, reveal, show
 # Change the last argument to your own guess, or to `None`.
 
 # %%
-predict("4.a", "In numpy, int8 [100] @ int8 [100] says", 10000)
-predict("4.b", "Of all codes on 450 images, training's and the chip's differ in", 100)
+predict("4.a", "What does numpy say to int8 [100] @ int8 [100]?", 10000)
+predict("4.b", "On 450 images, how many codes of training differ from the chip's?", 100)
 
 # %% [markdown]
 # ## See

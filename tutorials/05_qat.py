@@ -38,8 +38,9 @@ few = tq.choose_qparams(-0.8, 1.3, bits=3)
 show(tq.plot.ste(few), "05_ste")
 
 # %% [markdown]
-# The *straight-through estimator* (STE) takes the stairs for the line they follow: the gradient passes where the
-# code lies in its range, the two end codes included, and is 0 where the value was clipped.
+# The *straight-through estimator* (STE; Bengio, Leonard and Courville 2013) takes the stairs for the line they
+# follow: the gradient passes where the code lies in its range, the two end codes included, and is 0 where the
+# value was clipped.
 
 # %%
 ends = np.array([2 * few.rmin, few.rmin, 0.1, few.rmax, 2 * few.rmax], np.float32)
