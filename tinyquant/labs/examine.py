@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,7 +82,18 @@ def _cut(line: str) -> str:
 
 
 def _report(item: Item, verdict: str, *lines: str) -> Report:
-    return Report(item.number, verdict, tuple(_cut(line) for line in lines if line)[:8])
+    """Empty lines are left out; a long one goes on below while there is room for it."""
+    given = [line for line in lines if line]
+    room = 8 - len(given)
+    shown: list[str] = []
+    for line in given:
+        parts = textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11, break_on_hyphens=False, drop_whitespace=True)
+        if len(line) > WIDTH and len(parts) - 1 <= room:
+            room -= len(parts) - 1
+            shown += [_cut(part) for part in parts]
+        else:
+            shown.append(_cut(line))
+    return Report(item.number, verdict, tuple(shown))
 
 
 def _hint(item: Item) -> str:

@@ -1,0 +1,189 @@
+"""What a student reads: exceptions with their line, loops that are ended, files that cannot be used, in eight lines of 80 columns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyquant.labs.examine import EXIT_CODES, Report, examine, examine_file
+from tinyquant.labs.exercise import Bug, Exercise, Sitting
+from tinyquant.labs.guard import Guard, OutOfTime
+from tinyquant.labs.sittings import find_exercise
+
+HEAD = "import numpy as np\n\n\n"
+
+
+def judged(text: str, folder: Path, number: str = "1.2", seconds: float = 5.0) -> Report:
+    """The report on a file, which must have its form."""
+    path = folder / "mine.py"
+    path.write_text(text, encoding="utf-8")
+    found = examine_file(find_exercise(number), path, seconds=seconds)
+    assert len(found.lines) <= 8 and all(len(line) <= 80 and line.isascii() for line in found.lines), found.to_text()
+    return found
+
+
+def test_a_wrong_answer_is_met_with_its_smallest_input(tmp_path: Path) -> None:
+    text = HEAD + "def dequantize(codes, scale, zero_point):\n    return scale * (codes.astype(int) + zero_point)\n"
+    found = judged(text, tmp_path)
+    assert found.verdict == "broken" and found.lines[0] == "1.2 dequantize breaks the law decodes_to_its_real"
+    words = found.to_text()
+    assert "tinyquant hint 1.2" in words and "the sign of the zero point" in words
+    assert "zero_point=1" in words and "scale=1.0" in words
+
+
+def test_an_exception_shows_the_student_s_line_and_hides_ours(tmp_path: Path) -> None:
+    text = HEAD + "def dequantize(codes, scale, zero_point):\n    table = np.zeros(3)\n    return table[codes + 5]\n"
+    found = judged(text, tmp_path)
+    assert found.verdict == "raised" and EXIT_CODES[found.verdict] == 3
+    words = found.to_text()
+    assert "IndexError" in words and "line 6" in words and "return table[codes + 5]" in words
+    assert "table: float64 (3,)" in words and "codes: int8" in words
+    assert "testing" not in words and "site-packages" not in words
+
+
+def test_an_exception_at_the_top_of_the_file_is_told(tmp_path: Path) -> None:
+    text = "K = {}['no']\n\n\ndef dequantize(codes, scale, zero_point):\n    return K\n"
+    found = judged(text, tmp_path)
+    assert found.verdict == "raised" and "KeyError" in found.to_text() and "line 1" in found.to_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def dequantize(codes, scale, zero_point):\n    return [1\n", "never closed"),
+        ("def other():\n    pass\n", "defines no function dequantize"),
+        ("", "defines no function dequantize"),
+        ("def dequantize(codes, scale, zero_point):\n\treturn 1\n        return 2\n", "line"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(text: str, words: str, tmp_path: Path) -> None:
+    found = judged(text, tmp_path)
+    assert found.verdict == "raised" and words in found.to_text()
+
+
+def test_a_file_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes("# gr\u00fcn\ndef dequantize(codes): return 1\n".encode("latin-1"))
+    assert examine_file(find_exercise("1.2"), path).verdict == "raised"
+
+
+def test_an_infinite_loop_is_ended_and_its_line_shown(tmp_path: Path) -> None:
+    text = HEAD + "def dequantize(codes, scale, zero_point):\n    n = 0\n    while n < 10:\n        codes[0]\n    return n\n"
+    found = judged(text, tmp_path, seconds=0.3)
+    assert found.verdict == "out of time" and EXIT_CODES[found.verdict] == 6
+    assert any(f"line {line}" in found.to_text() for line in (6, 7)) and "codes=" in found.to_text()
+
+
+def test_a_loop_that_swallows_exceptions_is_ended_too(tmp_path: Path) -> None:
+    text = HEAD + (
+        "def dequantize(codes, scale, zero_point):\n    while True:\n        try:\n            codes[99]\n"
+        "        except Exception:\n            pass\n"
+    )
+    assert judged(text, tmp_path, seconds=0.3).verdict == "out of time"
+
+
+def test_a_slow_answer_within_the_limit_is_no_loop(tmp_path: Path) -> None:
+    """Many quick calls may take longer together than one may alone."""
+    item = find_exercise("1.2")
+    slow = lambda codes, scale, zero_point: (time.sleep(0.02), scale * (codes.astype(int) - zero_point))[1]  # noqa: E731
+    assert examine(item, slow, seconds=1.0).passed
+
+
+def test_outside_the_main_thread_there_is_no_limit_and_no_crash() -> None:
+    found: list[Report] = []
+    item = find_exercise("1.2")
+    thread = threading.Thread(target=lambda: found.append(examine(item, lambda codes, scale, zero_point: scale * (codes - zero_point))))
+    thread.start()
+    thread.join(60)
+    assert found and found[0].verdict == "broken"
+
+
+def test_an_interrupt_of_the_student_s_own_is_not_taken_for_a_loop() -> None:
+    with Guard(seconds=60) as guard, pytest.raises(KeyboardInterrupt):
+        guard.wrap(_interrupted)()
+
+
+def _interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_guard_gives_the_profiler_back() -> None:
+    import sys
+
+    seen: list[str] = []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, arg: seen.append(event))
+    try:
+        with Guard() as guard:
+            guard.wrap(lambda: 1)()
+        mine = sys.getprofile()
+    finally:
+        sys.setprofile(before)
+    assert mine is not None and seen
+
+
+def test_an_interrupt_that_comes_a_moment_late_is_still_a_loop() -> None:
+    """The call ends by itself just as the limit strikes: the verdict is the limit's, and no stray interrupt is left behind."""
+    with Guard(seconds=0.25) as guard, pytest.raises(OutOfTime):
+        for _ in range(50):
+            guard.wrap(time.sleep)(0.3)
+    time.sleep(0.3)
+
+
+def test_what_the_student_prints_is_not_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "print('loading')\n\n\ndef dequantize(codes, scale, zero_point):\n    print('x' * 999)\n    return scale * (codes.astype(int) - zero_point)\n"
+    assert judged(text, tmp_path).passed
+    assert capsys.readouterr().out == ""
+
+
+def test_parameters_may_have_other_names_or_be_a_qparams(tmp_path: Path) -> None:
+    text = "def dequantize(q, s, zp):\n    return s * (q.astype(int) - zp)\n"
+    assert judged(text, tmp_path).passed
+    text = "def dequantize(codes, qp):\n    return qp.scale * (codes.astype(int) - qp.zero_point)\n"
+    assert judged(text, tmp_path).passed
+    found = judged("def dequantize(codes, colour):\n    return codes\n", tmp_path)
+    assert found.verdict == "broken" and "'colour'" in found.to_text()
+
+
+def test_lab_1_says_which_rule_of_ties_it_saw(tmp_path: Path) -> None:
+    text = HEAD + "def quantize(x, scale, zero_point):\n    return np.clip(np.floor(x / scale + 0.5) + zero_point, -128, 127).astype(np.int8)\n"
+    found = judged(text, tmp_path, "1.1")
+    assert found.passed and "ties go half_up" in found.to_text()
+
+
+def test_a_bug_s_input_may_be_arrays_and_numpy_numbers() -> None:
+    item = find_exercise("1.4")
+    assert examine(item, lambda: {"x": np.array([128.0]), "scale": np.float64(1.0), "zero_point": np.int64(0)}).passed
+    assert examine(item, lambda: {"x": [128.0], "scale": -1.0}).verdict == "broken"
+    assert "issue" not in examine(item, lambda: {"x": [3.0]}).to_text()
+
+
+HINTS = ("one", "two", "three")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Exercise("11", "quantize", title="t", hints=HINTS), "number must look like 1.2, got '11'"),
+        (lambda: Exercise("1.1", "quantize", title="t", hints=("a", "b", "c" * 77)), "hints of 1.1 must be three"),
+        (lambda: Exercise("1.1", "nobody", title="t", hints=HINTS), "the role must be one of"),
+        (lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, difficulty=6), "difficulty of 1.1 must be 1 to 5, got 6"),
+        (lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, mode="up"), "mode of 1.1 must be one of .* got 'up'"),
+        (lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, laws=("no",)), "a law must be one of .* got 'no'"),
+        (
+            lambda: Bug("1.4", "f", title="t", hints=HINTS, buggy="b", role="quantize", law="ste_mask", issue="i"),
+            "law of 1.4 must be about quantize, got 'ste_mask'",
+        ),
+        (lambda: Sitting(1, "02_x", "t", "w", ()), "name must begin with 01_, got '02_x'"),
+        (lambda: Sitting(1, "01_x", "t", "w", (Exercise("1.2", "quantize", title="t", hints=HINTS),)), "must be numbered 1.1"),
+        (lambda: find_exercise("1.9"), "the exercise must be one of .* got '1.9'"),
+        (lambda: find_exercise("77.1"), "the sitting must be one of .* got '77'"),
+    ],
+)
+def test_a_record_that_no_student_could_use_is_refused(make: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()  # type: ignore[operator]

@@ -1,0 +1,142 @@
+"""Every exercise judged: the starter is not started, the solution passes, delegating fails, every known wrong answer is caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lab_files import BUGS, EXERCISES, WRITTEN, asks_the_kit, parameters
+
+from tinyquant.labs.examine import examine, examine_file
+from tinyquant.labs.exercise import Bug, Exercise, Item, Sitting
+from tinyquant.labs.sources import packaged_function, solution, source, starter
+from tinyquant.testing import check, find_law, right_answers, wrong_answers
+
+ALL = pytest.mark.parametrize(("sitting", "item"), EXERCISES, ids=[f"{i.number}-{i.function}" for _, i in EXERCISES])
+ONLY_WRITTEN = pytest.mark.parametrize(("sitting", "item"), WRITTEN, ids=[f"{i.number}-{i.function}" for _, i in WRITTEN])
+ONLY_BUGS = pytest.mark.parametrize(("sitting", "item"), BUGS, ids=[f"{i.number}-{i.buggy}" for _, i in BUGS])
+
+DELEGATES = {
+    "quantize": "return tq.quantize(x, tq.QParams(scale, zero_point, qmin, qmax))",
+    "dequantize": "return tq.dequantize(codes, tq.QParams(scale, zero_point))",
+    "choose_qparams": "qp = tq.choose_qparams(rmin, rmax)\n    return qp.scale, qp.zero_point",
+    "round_half_away": 'return tq.round_to_int(x, "half_away")',
+    "requantize": 'return tq.requantize(acc, multiplier, shift, mode="exact")',
+    "fake_quantize": "return tq.fake_quantize(x, tq.QParams(scale, zero_point, qmin, qmax))",
+}
+"""Function -> the body that lets the library's public function do it."""
+
+
+def written(folder: Path, text: str) -> Path:
+    """A student's file."""
+    path = folder / "mine.py"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@ALL
+def test_the_starter_is_not_started(sitting: Sitting, item: Item, tmp_path: Path) -> None:
+    found = examine_file(item, written(tmp_path, starter(sitting)))
+    assert found.verdict == "not started" and not found.passed, found.to_text()
+
+
+@ALL
+def test_the_solution_passes(sitting: Sitting, item: Item, tmp_path: Path) -> None:
+    found = examine_file(item, written(tmp_path, source(sitting)))
+    assert found.passed, found.to_text()
+    assert item.function in solution(sitting, item) and "SOLUTION" not in solution(sitting, item)
+
+
+@ONLY_WRITTEN
+def test_handing_the_work_to_the_testing_kit_fails(sitting: Sitting, item: Exercise, tmp_path: Path) -> None:
+    found = examine_file(item, written(tmp_path, asks_the_kit(sitting, item)))
+    assert found.verdict == "delegated", found.to_text()
+    assert f"exercise {item.number} asks you to write this" in found.to_text() and "line 4" in found.to_text()
+
+
+@pytest.mark.parametrize("name", DELEGATES)
+def test_handing_the_work_to_the_library_fails(name: str, tmp_path: Path) -> None:
+    sitting, item = next((one, item) for one, item in WRITTEN if item.function == name)
+    head = f"import tinyquant as tq\n\ndef {name}({', '.join(parameters(sitting, item))}):\n    "
+    found = examine_file(item, written(tmp_path, head + DELEGATES[name] + "\n"))
+    assert found.verdict == "delegated" and "asks you to write this" in found.to_text(), found.to_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from tinyquant import quantize as mine\ndef quantize(x, qp):\n    return mine(x, qp)\n",
+        "import tinyquant\nmine = tinyquant.numerics.affine.quantize\ndef quantize(x, qp):\n    return mine(x, qp)\n",
+        "import importlib\ndef quantize(x, qp):\n    return importlib.import_module('tinyquant').quantize(x, qp)\n",
+        "from tinyquant.testing import exact\ndef quantize(x, scale, zero_point):\n"
+        "    return [exact.quantize(v, scale, zero_point) for v in x]\n",
+        "import tinyquant as tq\ndef inner(x, qp):\n    return tq.quantize(x, qp)\ndef quantize(x, qp):\n    return inner(x, qp)\n",
+        "import tinyquant as tq\ndef quantize(x, qp):\n    try:\n        return tq.quantize(x, qp)\n"
+        "    except Exception:\n        raise\n",
+        "import functools, tinyquant as tq\n_q = functools.partial(tq.quantize)\ndef quantize(x, qp):\n    return _q(x, qp)\n",
+    ],
+)
+def test_no_roundabout_way_to_the_library_passes(text: str, tmp_path: Path) -> None:
+    """An alias, a submodule, an import at the last moment, the kit's oracle, a helper, a net under it."""
+    _, item = next((one, item) for one, item in WRITTEN if item.function == "quantize")
+    assert examine_file(item, written(tmp_path, text)).verdict == "delegated"
+
+
+def test_what_an_exercise_allows_may_be_called(tmp_path: Path) -> None:
+    """QParams always; a function named in ``allowed``, with all that it calls itself."""
+    _, item = next((one, item) for one, item in WRITTEN if item.function == "quantize")
+    text = (
+        "import numpy as np\nimport tinyquant as tq\n\ndef quantize(x, scale, zero_point, qmin=-128, qmax=127):\n"
+        "    qp = tq.QParams(scale, zero_point, qmin, qmax)\n"
+        "    return np.clip({} + zero_point, qmin, qmax).astype(qp.dtype)\n"
+    )
+    assert examine_file(item, written(tmp_path, text.format("np.round(x / scale)"))).passed
+    rounded = written(tmp_path, text.format('tq.round_to_int(x / scale, "half_even")'))
+    assert examine_file(item, rounded).verdict == "delegated"
+    allowing = Exercise("1.1", "quantize", title="t", hints=item.hints, allowed=("round_to_int",))
+    assert examine_file(allowing, rounded).passed
+
+
+@ONLY_WRITTEN
+def test_every_known_wrong_answer_is_caught_as_the_lab_asks(sitting: Sitting, item: Exercise) -> None:
+    """With the laws and the rounding rule of the exercise; at least five for each. Not guarded: they lie in the package."""
+    known = wrong_answers(item.role)
+    assert len(known) >= 5
+    for answer in known:
+        found = examine(item, answer.fn, guarded=False)
+        assert found.verdict in ("broken", "raised"), f"{answer.name}: {found.to_text()}"
+        assert len(found.lines) <= 8 and all(len(line) <= 80 and line.isascii() for line in found.lines), found.to_text()
+
+
+@ONLY_WRITTEN
+def test_no_right_answer_is_accused(sitting: Sitting, item: Exercise) -> None:
+    """Every right variant the kit knows, unless the exercise names another rule of ties."""
+    for fn in right_answers(item.role):
+        if not item.mode or check(fn, role=item.role, mode=item.mode, engine="grid").passed:
+            found = examine(item, fn, guarded=False)
+            assert found.passed, f"{fn.__name__}: {found.to_text()}"
+
+
+@ONLY_BUGS
+def test_a_bug_is_one_and_is_found_only_by_an_input_that_shows_it(sitting: Sitting, item: Bug) -> None:
+    """The planted function goes wrong on some input of the grid and does well on others; no input that it does well on passes."""
+    from tinyquant.testing import grid
+
+    one = find_law(item.law)
+    planted = packaged_function(sitting, item.buggy)
+    shown = [one.judge(case, {item.role: planted}) is not None for case in grid(one.kind, "half_away")]
+    harmless = [case for case, wrong in zip(grid(one.kind, "half_away"), shown) if not wrong]
+    assert harmless or one.judge(next(iter(grid(one.kind))), {item.role: planted}) is not None
+    for case in harmless[:3]:
+        found = examine(item, lambda case=case: case._asdict())
+        assert found.verdict == "broken" and "does well" in found.to_text(), found.to_text()
+    for nonsense in ({}, {"colour": 1}, 3, None):
+        assert examine(item, lambda nonsense=nonsense: nonsense).verdict == "broken"
+
+
+@ALL
+def test_every_item_has_what_a_student_needs(sitting: Sitting, item: Item) -> None:
+    """Three different hints, plain ASCII; the last is no complete solution."""
+    assert len(set(item.hints)) == 3 and all(hint.isascii() and hint.strip() for hint in item.hints)
+    assert item.title and len(item.title) <= 60
+    assert item.hints[2] not in solution(sitting, item)
