@@ -30,8 +30,8 @@ predict("3.b", "Whose ranges bear it best: minmax, percentile, mse or entropy?",
 # %% [markdown]
 # ## See
 #
-# 36,864 trained weights, before and after: of 15 codes 14 are used, and three hold nearly all of them. A few large
-# weights have stretched the comb.
+# 36,864 trained weights, before and after: of 15 codes 14 are used, and five hold nearly all of the weights. A
+# few large ones have stretched the comb.
 
 # %%
 weights = tq.models.load_checkpoint("resnet").block3.conv2.weight.data

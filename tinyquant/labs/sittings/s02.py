@@ -9,7 +9,7 @@ __all__ = ["SITTING"]
 SITTING = Sitting(
     number=2,
     name="02_error",
-    title="Where the error comes from, and rounding is a decision",
+    title="Where the error comes from",
     why="Rounding and clipping ask for opposite remedies: be able to tell them apart, and to say which way a tie goes.",
     exercises=(
         Exercise(

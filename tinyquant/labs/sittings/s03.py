@@ -9,7 +9,7 @@ __all__ = ["SITTING"]
 SITTING = Sitting(
     number=3,
     name="03_ptq",
-    title="PTQ: quantize a network that is already trained",
+    title="PTQ: quantize a trained network",
     why="The range of every value is a guess from a few images, and whether PTQ works hangs on it.",
     exercises=(
         Exercise(
