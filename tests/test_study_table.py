@@ -21,7 +21,7 @@ from tinyquant.study.kept import Kept
 from tinyquant.study.published import PUBLISHED, worth
 from tinyquant.study.sweep import sweep
 from tinyquant.study.table import CLAIMS, HEADLINE, Row, summarise, surprises
-from tinyquant.study.table_runs import ARMS, TablePlan, key, right_answers, run_seed
+from tinyquant.study.table_runs import ARMS, FIRST_SEED, TablePlan, key, right_answers, run_seed
 from tinyquant.study.table_text import seeds_csv, table_csv, table_text
 from tinyquant.training import fit, predict
 
@@ -68,19 +68,31 @@ def test_a_seed_repeats_itself_and_a_width_alone_gives_what_it_gives_among_other
 
 @pytest.mark.parametrize("network", ["resnet", "mobilenet"])
 def test_the_convolutional_networks_are_narrow_and_the_text_says_so(network):
-    made = table_runs._network(network, 0)
-    assert made[0].conv.weight.shape[0] == table_runs.WIDTH == 8
-    assert "8 channels wide" in table_text([row({"qat": [90, 91]}, network=network)])
+    for width in (3, table_runs.WIDTH):
+        assert table_runs._network(network, 0, width)[0].conv.weight.shape[0] == width
+    assert models.build(network)[0].conv.weight.shape[0] == table_runs.USUAL_WIDTH > table_runs.WIDTH
+    assert f"{table_runs.WIDTH} channels wide" in table_text([row({"qat": [90, 91]}, network=network)])
     assert "channels wide" not in table_text([row({"qat": [90, 91]})])
 
 
 def test_a_plan_runs_what_is_missing_and_the_long_ones_first():
     plan = TablePlan.of(("mlp", "resnet"), seeds=2, bits=(8, 4))
     kept = Kept(None, "table", plan.settings)
-    assert [task.label for task in plan.tasks(kept)][:2] == ["resnet seed 0", "resnet seed 1"]
-    kept.add({key("mlp", 0, 8): {}, key("mlp", 0, 4): {}, key("mlp", 1, 4): {}})
+    assert [task.label for task in plan.tasks(kept)][:2] == ["resnet seed 5000", "resnet seed 5001"]
+    kept.add({key("mlp", 5000, 8): {}, key("mlp", 5000, 4): {}, key("mlp", 5001, 4): {}})
     (left,) = [task for task in plan.tasks(kept) if task.label.startswith("mlp")]
-    assert left.arguments[:3] == ("mlp", 1, (8,))
+    assert left.arguments[:3] == ("mlp", 5001, (8,)) and left.arguments[-1] == table_runs.WIDTH
+
+
+def test_no_seed_of_the_table_chose_a_setting_and_the_text_says_what_is_fresh():
+    """Tuning seeds are below 200, and so are those of their extra epochs less 1000; the digits themselves are the same."""
+    plan = TablePlan.of()
+    used = {seed for network in plan.networks for seed in plan.seeds_of(network)}
+    assert not used & set(range(200)) and not used & set(range(1000, 1200)) and min(used) == FIRST_SEED == 5000
+    assert {seed % 10 for seed in list(plan.seeds_of("mlp"))[:10]} == set(range(10))
+    text = table_text([row({"qat": [90, 91]})])
+    assert "Seeds 5000 to 5001: no setting was chosen by them." in text
+    assert "The ten splits cut the same 1,797 digits and overlap" in text
 
 
 def test_the_usual_plan_is_the_one_that_was_promised():
@@ -97,6 +109,7 @@ def test_the_usual_plan_is_the_one_that_was_promised():
         ({"seeds": 1}, "seeds must be 2 or more, got 1"),
         ({"bits": (8, 9)}, "bits must be widths from 2 to 8, each once, got 8, 9"),
         ({"bits": (8, 8)}, "each once"),
+        ({"width": 0}, "width must be 1 or more, got 0"),
     ],
 )
 def test_a_plan_refuses_what_cannot_be_run(arguments, message):
@@ -162,7 +175,7 @@ def test_every_claim_is_sorted_by_what_the_rows_show():
 def test_the_surprises_are_said_to_be_found_by_a_sweep_with_their_price():
     text = table_text([row({"qat": [97, 90, 89], "ptq": [90, 90, 90]})])
     assert "found by a sweep" in text
-    assert "seed 0 (float 90.00, PTQ 90.00, QAT 97.00): 7 of 100 images, McNemar p = 0.016." in text
+    assert "seed 5000 (float 90.00, PTQ 90.00, QAT 97.00): 7 of 100 images, McNemar p = 0.016." in text
     assert "1 of 3 runs point this way; picked out of 3, p is at most 0.047 (Bonferroni): clear all the same." in text
     assert "in none of 2 runs" in table_text([row({"qat": [90, 90]})])
 
@@ -232,5 +245,5 @@ def test_summaries_need_every_seed():
     plan = TablePlan(("mlp",), {"mlp": 2}, {"mlp": (8,)}, {"mlp": SHORT}, {"mlp": SHORT})
     kept = Kept(None, "table", plan.settings)
     sweep(run_seed, plan.tasks(kept)[:1], kept, jobs=1)
-    with pytest.raises(KeyError, match="seed 001"):
+    with pytest.raises(KeyError, match="seed 5001"):
         summarise(kept, plan)

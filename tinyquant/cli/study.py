@@ -20,7 +20,7 @@ from tinyquant.study.shapes import shapes_csv, shapes_text
 from tinyquant.study.shapes_runs import SHAPE_SETTINGS, run_shapes
 from tinyquant.study.sweep import Progress, SweepError, Task, sweep
 from tinyquant.study.table import summarise
-from tinyquant.study.table_runs import TablePlan, run_seed
+from tinyquant.study.table_runs import USUAL_WIDTH, WIDTH, TablePlan, run_seed
 from tinyquant.study.table_text import seeds_csv, table_csv, table_text
 
 __all__ = ["add", "run"]
@@ -70,21 +70,28 @@ def _add_table(studies: Any) -> None:
     parser.add_argument(
         "--networks", type=_names, metavar="NAMES", default=("mlp", "resnet", "mobilenet"), help="of mlp,resnet,mobilenet"
     )
+    parser.add_argument(
+        "--width", type=int, metavar="N", default=WIDTH,
+        help=f"channels of the ConvNets at the stem (default: {WIDTH}; the usual networks have {USUAL_WIDTH})",
+    )  # fmt: skip
 
 
 def _table(args: argparse.Namespace) -> int:
     """Run what is missing, print the table, write it as text and CSV."""
-    plan = TablePlan.of(args.networks, seeds=args.seeds, bits=args.bits)
+    plan = TablePlan.of(args.networks, seeds=args.seeds, bits=args.bits, width=args.width)
     args.out.mkdir(parents=True, exist_ok=True)
-    kept = Kept(args.out / "table.json", "table", plan.settings)
+    # Another width is another table, with files of its own.
+    ending = "" if args.width == WIDTH else f"_width{args.width}"
+    kept = Kept(args.out / f"table{ending}.json", "table", plan.settings)
     sweep(run_seed, plan.tasks(kept), kept, jobs=args.jobs, progress=_Line())
     rows = summarise(kept, plan)
     text = table_text(rows)
-    for name, content in (("table.txt", text), ("table.csv", table_csv(rows)), ("seeds.csv", seeds_csv(rows))):
+    files = {f"table{ending}.txt": text, f"table{ending}.csv": table_csv(rows), f"seeds{ending}.csv": seeds_csv(rows)}
+    for name, content in files.items():
         write_atomically(args.out / name, content.encode("ascii"))
     print(text)
-    print(f"Kept:          {args.out / 'table.json'} (every seed; run again with more seeds and only those are run)")
-    print(f"As files:      {args.out / 'table.txt'}, table.csv, seeds.csv")
+    print(f"Kept:          {kept.path} (every seed; run again with more seeds and only those are run)")
+    print(f"As files:      {args.out / next(iter(files))}, {', '.join(list(files)[1:])}")
     return 0
 
 

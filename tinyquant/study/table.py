@@ -15,7 +15,7 @@ from tinyquant.analysis.intervals import Interval
 from tinyquant.analysis.over_images import McNemar, mcnemar, right_or_wrong
 from tinyquant.analysis.over_seeds import paired_bootstrap, t_interval
 from tinyquant.study.kept import Kept
-from tinyquant.study.table_runs import ARMS, TablePlan, key, right_answers
+from tinyquant.study.table_runs import ARMS, FIRST_SEED, WIDTH, TablePlan, key, right_answers
 
 __all__ = ["CLAIMS", "HEADLINE", "Claim", "Difference", "Row", "Surprise", "summarise", "surprises"]
 
@@ -81,11 +81,17 @@ class Row:
     bits : int
     right : (seeds, 5, images) bool array
         Columns as in `ARMS`.
+    first_seed : int
+        That of right[0]; they count on from there.
+    width : int
+        Channels at the stem; of no meaning for the MLP.
     """
 
     network: str
     bits: int
     right: np.ndarray
+    first_seed: int = FIRST_SEED
+    width: int = WIDTH
 
     @property
     def name(self) -> str:
@@ -169,8 +175,9 @@ def summarise(kept: Kept, plan: TablePlan) -> list[Row]:
     rows = []
     for network in plan.networks:
         for bits in plan.bits[network]:
-            outcomes = [kept.results[key(network, seed, bits)] for seed in range(plan.seeds[network])]
-            rows.append(Row(network, bits, np.array([[right_answers(one, arm) for arm in ARMS] for one in outcomes])))
+            outcomes = [kept.results[key(network, seed, bits)] for seed in plan.seeds_of(network)]
+            right = np.array([[right_answers(one, arm) for arm in ARMS] for one in outcomes])
+            rows.append(Row(network, bits, right, plan.first_seed, plan.width))
     return rows
 
 

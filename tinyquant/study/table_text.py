@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from tinyquant.study.published import PUBLISHED, PUBLISHED_IMAGES, SHARES, worth
 from tinyquant.study.table import CLAIMS, HEADLINE, Claim, Row, surprises
-from tinyquant.study.table_runs import ARMS, EXTRA, WIDTH
+from tinyquant.study.table_runs import ARMS, EXTRA, USUAL_WIDTH
 
 __all__ = ["seeds_csv", "table_csv", "table_text"]
 
@@ -47,7 +47,7 @@ def seeds_csv(rows: Sequence[Row]) -> str:
     """One line a network, width and seed: how many test images each of the five networks has right."""
     lines: list[list[object]] = [["network", "weight_bits", "seed", "images", *(f"{arm}_right" for arm in ARMS)]]
     for row in rows:
-        for seed, right in enumerate(row.right.sum(axis=2)):
+        for seed, right in enumerate(row.right.sum(axis=2), row.first_seed):
             lines.append([row.network, row.bits, seed, row.images, *map(int, right)])
     return _csv(lines)
 
@@ -64,14 +64,20 @@ def _means(rows: Sequence[Row]) -> str:
         lines.append(f"{row.name:<17}{row.seeds:>6}{numbers}")
     images = _range({row.images for row in rows})
     extra = ", ".join(f"{network} {EXTRA[network]['epochs']}" for network in dict.fromkeys(row.network for row in rows))
+    first = rows[0].first_seed
+    last = first + max(row.seeds for row in rows) - 1
     lines += [
         "",
         f"Mean accuracy in percent; digits, {images} test images a seed; the quantized columns are integer networks.",
-        "Seed s has its own weights, batches, and the packaged split s mod 10: an interval over seeds is over these splits too.",
+        "PTQ as a converter does it: smallest and largest number are the range, a channel's weights have a scale of their own.",
         f"QAT trains on for some epochs ({extra}). The control trains on as long in float, and is then quantized (PTQ of that).",
+        f"Seeds {first} to {last}: no setting was chosen by them. A seed s has its own weights, batches, and split (s mod 10).",
+        "The ten splits cut the same 1,797 digits and overlap: two seeds share test images. So an interval says what training",
+        "again on these digits would give; for other digits it is too short.",
     ]
-    if any(row.network != "mlp" for row in rows):
-        lines.append(f"The convolutional networks are {WIDTH} channels wide at the stem, half of what `models` builds.")
+    widths = {row.width for row in rows if row.network != "mlp"}
+    if widths:
+        lines.append(f"The convolutional networks are {_range(widths)} channels wide at the stem; `models` builds {USUAL_WIDTH}.")
     return "\n".join(lines)
 
 
@@ -123,9 +129,10 @@ def _surprises(rows: Sequence[Row]) -> str:
             lines.append(f"  {text:<18}in none of {total} runs.")
             continue
         accuracies = found.row.accuracies[found.seed]
-        told = ", ".join(f"{name} {100 * accuracies[ARMS.index(name)]:.2f}" for name in ("float", "ptq", "qat"))
+        shown = (("float", "float"), ("PTQ", "ptq"), ("QAT", "qat"))
+        told = ", ".join(f"{name} {100 * accuracies[ARMS.index(arm)]:.2f}" for name, arm in shown)
         lines.append(
-            f"  {text:<18}{found.row.name}, seed {found.seed} ({told.replace('ptq', 'PTQ').replace('qat', 'QAT')}): "
+            f"  {text:<18}{found.row.name}, seed {found.row.first_seed + found.seed} ({told}): "
             f"{found.test.images} of {found.row.images} images, McNemar p = {found.test.p:.2g}."
         )
         luck = min(1.0, found.test.p * found.of)
