@@ -21,10 +21,16 @@ Where to read on: `law` (what a law is), `map_laws`, `integer_laws` and `trainin
 from __future__ import annotations
 
 # Importing a file of laws puts them among LAWS; the order here is the order in which a check looks.
+from tinyquant.testing import counting_laws as counting_laws
+from tinyquant.testing import error_laws as error_laws
 from tinyquant.testing import exact as exact
 from tinyquant.testing import integer_laws as integer_laws
 from tinyquant.testing import map_laws as map_laws
+from tinyquant.testing import range_laws as range_laws
 from tinyquant.testing import training_laws as training_laws
+from tinyquant.testing.cases import AccuracyCase as AccuracyCase
+from tinyquant.testing.cases import BatchesCase as BatchesCase
+from tinyquant.testing.cases import BytesCase as BytesCase
 from tinyquant.testing.cases import Case as Case
 from tinyquant.testing.cases import CodesCase as CodesCase
 from tinyquant.testing.cases import DotCase as DotCase
@@ -32,11 +38,19 @@ from tinyquant.testing.cases import GradientCase as GradientCase
 from tinyquant.testing.cases import GraphCase as GraphCase
 from tinyquant.testing.cases import LayerCase as LayerCase
 from tinyquant.testing.cases import MapCase as MapCase
+from tinyquant.testing.cases import MseCase as MseCase
 from tinyquant.testing.cases import MultiplierCase as MultiplierCase
+from tinyquant.testing.cases import PairedCase as PairedCase
+from tinyquant.testing.cases import PercentileCase as PercentileCase
 from tinyquant.testing.cases import RangeCase as RangeCase
+from tinyquant.testing.cases import RecallCase as RecallCase
 from tinyquant.testing.cases import RescaleCase as RescaleCase
 from tinyquant.testing.cases import RoundCase as RoundCase
+from tinyquant.testing.cases import ScaleCase as ScaleCase
 from tinyquant.testing.cases import SignatureError as SignatureError
+from tinyquant.testing.cases import SignCase as SignCase
+from tinyquant.testing.cases import ThresholdCase as ThresholdCase
+from tinyquant.testing.cases import TieCase as TieCase
 from tinyquant.testing.checking import CheckResult as CheckResult
 from tinyquant.testing.checking import PropertyBroken as PropertyBroken
 from tinyquant.testing.checking import assert_property as assert_property
@@ -44,10 +58,12 @@ from tinyquant.testing.checking import check as check
 from tinyquant.testing.checking import tie_rule as tie_rule
 from tinyquant.testing.grid import grid as grid
 from tinyquant.testing.law import LAWS as LAWS
+from tinyquant.testing.law import Abort as Abort
 from tinyquant.testing.law import Broken as Broken
 from tinyquant.testing.law import Law as Law
 from tinyquant.testing.law import find_law as find_law
 from tinyquant.testing.law import laws_for as laws_for
+from tinyquant.testing.legal import is_legal as is_legal
 from tinyquant.testing.right_answers import right_answers as right_answers
 from tinyquant.testing.shrink import shrink as shrink
 from tinyquant.testing.wrong_answers import WrongAnswer as WrongAnswer

@@ -1,7 +1,8 @@
 """A case: the plain numbers a law is tried on, small enough to be read aloud.
 
 Every kind of case is a named tuple of Python numbers and tuples of them, so that it can be printed, typed in again and made
-smaller. With this module one can write a case down, and hand its numbers to anybody's function by the names of its parameters.
+smaller. With this module one can write a case down, turn its rows into the arrays a function is called with (`given`), and hand
+them to anybody's function by the names of its parameters (`call`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import numpy as np
 
 from tinyquant.numerics.qparams import QParams
 
-__all__ = ["Case", "CodesCase", "DotCase", "GradientCase", "GraphCase", "LayerCase", "MapCase", "MultiplierCase", "RangeCase",
-           "RescaleCase", "RoundCase", "SignatureError", "call", "fits"]  # fmt: skip
+__all__ = ["AccuracyCase", "BatchesCase", "BytesCase", "Case", "CodesCase", "DotCase", "GradientCase", "GraphCase", "LayerCase",
+           "MapCase", "MseCase", "MultiplierCase", "PairedCase", "PercentileCase", "RangeCase", "RecallCase", "RescaleCase",
+           "RoundCase", "ScaleCase", "SignCase", "SignatureError", "ThresholdCase", "TieCase", "call", "fits", "given",
+           "narrowest", "raised_by_the_function", "reals", "run"]  # fmt: skip
 
 
 class MapCase(NamedTuple):
@@ -107,9 +110,93 @@ class GraphCase(NamedTuple):
     x: tuple[tuple[float, ...], ...]
 
 
+class BytesCase(NamedTuple):
+    """The sizes of one model in two formats."""
+
+    float_bytes: int
+    int8_bytes: int
+
+
+class AccuracyCase(NamedTuple):
+    """Two accuracies in percent on the same test images, exact or with the two decimals that are printed."""
+
+    before: float
+    after: float
+    images: int
+
+
+class SignCase(NamedTuple):
+    """How many images only model a had right, and how many only model b."""
+
+    only_a: int
+    only_b: int
+
+
+class TieCase(NamedTuple):
+    """The names of two rounding rules, not the same one."""
+
+    mode_a: str
+    mode_b: str
+
+
+class BatchesCase(NamedTuple):
+    """Batches of real numbers, one row a batch."""
+
+    batches: tuple[tuple[float, ...], ...]
+
+
+class PercentileCase(NamedTuple):
+    """Reals, and how many percent of them a range is to hold."""
+
+    x: tuple[float, ...]
+    percent: float
+
+
+class MseCase(NamedTuple):
+    """Reals, and the bits of the codes that are to hold them."""
+
+    x: tuple[float, ...]
+    bits: int = 8
+
+
+class ScaleCase(NamedTuple):
+    """Reals that share one scale (zero point 0), and the gradient that arrives at each."""
+
+    upstream: tuple[float, ...]
+    x: tuple[float, ...]
+    scale: float = 1.0
+    qmin: int = -128
+    qmax: int = 127
+
+
+class RecallCase(NamedTuple):
+    """What is true of each case, and what was predicted: 1 or 0."""
+
+    truth: tuple[int, ...]
+    predicted: tuple[int, ...]
+
+
+class ThresholdCase(NamedTuple):
+    """Scores, the truth about each (1 or 0), and the share of the ones that must be found."""
+
+    scores: tuple[float, ...]
+    truth: tuple[int, ...]
+    recall: float
+
+
+class PairedCase(NamedTuple):
+    """Results of two methods, seed by seed, and the factor t of the interval."""
+
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    t: float
+
+
 Case = (
     MapCase | CodesCase | RangeCase | RoundCase | DotCase | MultiplierCase | RescaleCase | LayerCase | GradientCase | GraphCase
-)
+    | BytesCase | AccuracyCase | SignCase | TieCase | BatchesCase | PercentileCase | MseCase | ScaleCase | RecallCase
+    | ThresholdCase | PairedCase
+)  # fmt: skip
 
 _ALIASES = {
     "x": ("x", "values", "array", "input", "real", "tensor", "data", "t"),
@@ -129,6 +216,25 @@ _ALIASES = {
     "w_zero": ("w_zero", "zw", "w_zero_point", "weight_zero_point"),
     "y_zero": ("y_zero", "zy", "y_zero_point", "output_zero_point"),
     "real": ("real", "x", "value", "m"),
+    "float_bytes": ("float_bytes", "float_size", "size_float", "bytes_float"),
+    "int8_bytes": ("int8_bytes", "int8_size", "int_bytes", "size_int8", "bytes_int8"),
+    "before": ("before", "acc_before", "accuracy_before", "float_accuracy"),
+    "after": ("after", "acc_after", "accuracy_after", "int8_accuracy"),
+    "images": ("images", "n_images", "num_images", "n"),
+    "only_a": ("only_a", "a_only", "n10", "b"),
+    "only_b": ("only_b", "b_only", "n01", "c"),
+    "mode_a": ("mode_a", "rule_a", "first", "a"),
+    "mode_b": ("mode_b", "rule_b", "second", "b"),
+    "batches": ("batches", "data", "loader", "dataset", "xs"),
+    "percent": ("percent", "percentile", "p", "q"),
+    "bits": ("bits", "num_bits", "n_bits", "b"),
+    "truth": ("truth", "y_true", "labels", "y", "target", "targets"),
+    "predicted": ("predicted", "y_pred", "prediction", "predictions", "pred"),
+    "scores": ("scores", "score", "y_score", "probabilities", "s"),
+    "recall": ("recall", "min_recall", "target_recall", "wanted", "r"),
+    "a": ("a", "results_a", "first"),
+    "b": ("b", "results_b", "second"),
+    "t": ("t", "t_value", "t_quantile", "factor"),
 }
 """What other people call the same thing."""
 
@@ -137,6 +243,21 @@ _QPARAMS = ("qp", "qparams")
 
 class SignatureError(TypeError):
     """A function asks for something a case of this kind does not have."""
+
+
+def run(fn: Callable[..., object], *arguments: object, **named: object) -> object:
+    """The one place where a function under test is called."""
+    return fn(*arguments, **named)
+
+
+def raised_by_the_function(error: BaseException) -> bool:
+    """Whether the function under test raised it, and not a judge that could not read its answer."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is run.__code__:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def call(fn: Callable[..., object], values: Mapping[str, object]) -> object:
@@ -159,8 +280,8 @@ def call(fn: Callable[..., object], values: Mapping[str, object]) -> object:
     try:
         parameters = inspect.signature(fn).parameters
     except (TypeError, ValueError):
-        return fn(*values.values())
-    given: dict[str, object] = {}
+        return run(fn, *values.values())
+    named: dict[str, object] = {}
     positional: list[object] = []
     for name, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -177,8 +298,8 @@ def call(fn: Callable[..., object], values: Mapping[str, object]) -> object:
         if parameter.kind is parameter.POSITIONAL_ONLY:
             positional.append(value)
         else:
-            given[name] = value
-    return fn(*positional, **given)
+            named[name] = value
+    return run(fn, *positional, **named)
 
 
 def _value_for(name: str, values: Mapping[str, object]) -> object:
@@ -217,3 +338,41 @@ def fits(fn: Callable[..., object], case: Case) -> bool:
 def reals(case: MapCase) -> np.ndarray:
     """The array of reals of a case."""
     return np.array(case.x, dtype=case.dtype)
+
+
+def narrowest(qmin: int, qmax: int) -> np.dtype:
+    """The narrowest integer type that holds both ends."""
+    for kind in ("uint8", "uint16") if qmin >= 0 else ("int8", "int16"):
+        if np.iinfo(kind).min <= qmin and qmax <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype("int32")
+
+
+_ROW_TYPES: dict[str, dict[str, str]] = {
+    "DotCase": {"x": "int8", "w": "int8"}, "LayerCase": {"x": "int8", "w": "int8"}, "RescaleCase": {"acc": "int32"},
+    "GraphCase": {"x": "float32"}, "RecallCase": {"truth": "int64", "predicted": "int64"}, "ThresholdCase": {"truth": "int64"},
+}  # fmt: skip
+"""The types of the rows that are not float64."""
+
+
+def given(case: Case) -> dict[str, object]:
+    """What a function is called with on this case, by name: its numbers, and each row as a new array (batches as a list).
+
+    Examples
+    --------
+    >>> given(RecallCase((1, 0), (1, 1)))
+    {'truth': array([1, 0]), 'predicted': array([1, 1])}
+    """
+    values = case._asdict()
+    types = dict(_ROW_TYPES.get(type(case).__name__, {}))
+    if isinstance(case, MapCase):
+        types["x"] = case.dtype
+        del values["dtype"], values["mode"]
+    if isinstance(case, CodesCase):
+        types["codes"] = str(narrowest(case.qmin, case.qmax))
+    for name, value in values.items():
+        if name == "batches":
+            values[name] = [np.array(row, np.float64) for row in value]
+        elif isinstance(value, tuple):
+            values[name] = np.array(value, types.get(name, "float64"))
+    return values

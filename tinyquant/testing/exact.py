@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = ["EXACT_MODES", "NEAREST", "clamp", "dequantize", "dot", "quantize", "rescale", "round_to_int"]
+__all__ = ["EXACT_MODES", "NEAREST", "clamp", "dequantize", "dot", "quantize", "rescale", "round_to_int",
+           "sign_test"]  # fmt: skip
 
 NEAREST = ("half_even", "half_away", "half_up", "half_down")
 """The rules that take the nearest whole number; they differ only on ties."""
@@ -87,3 +88,14 @@ def rescale(acc: int, multiplier: int, shift: int) -> Fraction:
     True
     """
     return acc * multiplier * Fraction(2) ** (shift - 31)
+
+
+def sign_test(only_a: int, only_b: int) -> Fraction:
+    """How often a fair coin splits as unevenly as that, either way: 2 * P(at most the smaller), at most 1.
+
+    >>> sign_test(0, 5), sign_test(3, 3)
+    (Fraction(1, 16), Fraction(1, 1))
+    """
+    tosses = only_a + only_b
+    tail = sum(math.comb(tosses, k) for k in range(min(only_a, only_b) + 1))
+    return min(Fraction(2 * tail, 2**tosses), Fraction(1))

@@ -25,7 +25,9 @@ from tinyquant.testing.cases import (
     RescaleCase,
     RoundCase,
 )
-from tinyquant.testing.shrink import is_legal
+from tinyquant.testing.grid_counts import COUNT_GRIDS
+from tinyquant.testing.grid_ranges import RANGE_GRIDS
+from tinyquant.testing.legal import is_legal
 
 __all__ = ["grid"]
 
@@ -177,7 +179,7 @@ def _graph_cases() -> list[Case]:
 _GRIDS: dict[type, Callable[[], list[Case]]] = {
     MapCase: _map_cases, CodesCase: _codes_cases, RangeCase: _range_cases, RoundCase: _round_cases, DotCase: _dot_cases,
     MultiplierCase: _multiplier_cases, RescaleCase: _rescale_cases, LayerCase: _layer_cases, GradientCase: _gradient_cases,
-    GraphCase: _graph_cases,
+    GraphCase: _graph_cases, **RANGE_GRIDS, **COUNT_GRIDS,
 }  # fmt: skip
 
 
@@ -187,8 +189,7 @@ def grid(kind: type, mode: str = "half_away") -> list[Case]:
     Parameters
     ----------
     kind : type
-        `MapCase`, `CodesCase`, `RangeCase`, `RoundCase`, `DotCase`, `MultiplierCase`, `RescaleCase`, `LayerCase`,
-        `GradientCase` or `GraphCase`.
+        One of the kinds in `tinyquant.testing.cases`: `MapCase`, `CodesCase`, `RangeCase`, ...
     mode : str
         The rounding rule that cases with a mode name.
 

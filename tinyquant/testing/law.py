@@ -1,6 +1,7 @@
 """What a law is: a sentence that must hold of a function, and the judge that finds where it does not.
 
 With this module one can state a law (`law`), look one up (`find_law`), and have a function judged on one case (`Law.judge`).
+Whoever runs a check can end it from within the function under test: an `Abort` passes through every judge.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from fractions import Fraction
 
 import numpy as np
 
-from tinyquant.testing.cases import Case, SignatureError
+from tinyquant.testing.cases import Case, SignatureError, raised_by_the_function
 
-__all__ = ["LAWS", "Broken", "Functions", "Law", "Unusable", "find_law", "law", "laws_for", "numbers", "show"]
+__all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "find_law", "law", "laws_for", "numbers", "pair", "show"]
 
 Functions = Mapping[str, Callable[..., object]]
 """The functions a law is about, by the names of their roles: ``{"quantize": my_quantize}``."""
 
 Judge = Callable[..., "Broken | None"]
+
+
+class Abort(Exception):
+    """Raised by who runs the check, to end it: no judge takes it for an answer of the function under test."""
 
 
 class Unusable(Exception):
@@ -32,11 +37,15 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Broken:
-    """How a law is broken on one case, in words: the answer given, the right one, and the error that is allowed."""
+    """How a law is broken on one case, in words: the answer given, the right one, and the error that is allowed.
+
+    Where the function gave no answer but raised, ``error`` is what it raised, with its traceback.
+    """
 
     yours: str
     right: str
     allowed: str = "none: the answer is exact"
+    error: BaseException | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,8 @@ class Law:
             The parameters of a function cannot be matched by name.
         NotImplementedError
             The function has not been written yet.
+        Abort
+            Whoever runs the check ended it.
         """
         if not isinstance(case, self.kind):
             raise TypeError(
@@ -82,12 +93,14 @@ class Law:
         try:
             with np.errstate(all="ignore"):
                 return self._judge(case, functions)
-        except (SignatureError, NotImplementedError):
+        except (SignatureError, NotImplementedError, Abort):
             raise
         except Unusable as what:
             return Broken(what.yours, what.right)
         except Exception as error:
-            return Broken(f"raised {type(error).__name__}: {error}", "an answer: this is a legal input")
+            if not raised_by_the_function(error):
+                return Broken("an answer that cannot be read as numbers", "numbers: this is a legal input")
+            return Broken(f"raised {type(error).__name__}: {error}", "an answer: this is a legal input", error=error)
 
 
 LAWS: dict[str, Law] = {}
@@ -150,6 +163,15 @@ def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
         if not math.isfinite(value):
             raise Unusable(f"{value}", f"finite {what}")
     return [Fraction(value) for value in flat]
+
+
+def pair(result: object, first: str, second: str) -> tuple[Fraction, Fraction]:
+    """The two numbers that a function returned; `Unusable` when it is no pair of finite numbers."""
+    if isinstance(result, np.ndarray) and result.shape == (2,):
+        result = tuple(result.tolist())
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", f"a pair ({first}, {second})")
+    return numbers(result[0], 1, first)[0], numbers(result[1], 1, second)[0]
 
 
 def show(value: Fraction | float | int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyquant.numerics.rounding import saturate
 from tinyquant.testing import exact
-from tinyquant.testing.cases import CodesCase, MapCase, RangeCase, call, reals
+from tinyquant.testing.cases import CodesCase, MapCase, RangeCase, call, narrowest, reals
 from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, show
 
 __all__ = ["codes_of", "float_slack", "nearest_code_error"]
@@ -183,7 +183,7 @@ def rounding_mode(case: MapCase, functions: Functions) -> Broken | None:
 @law("dequantize", CodesCase, "code q stands for the real number scale * (q - zero_point)")
 def decodes_to_its_real(case: CodesCase, functions: Functions) -> Broken | None:
     """Within two float32 roundings of the exact product; codes arrive in their own narrow type."""
-    codes = saturate(np.array(case.codes, np.int64), case.qmin, case.qmax, _narrowest(case.qmin, case.qmax))
+    codes = saturate(np.array(case.codes, np.int64), case.qmin, case.qmax, narrowest(case.qmin, case.qmax))
     given = {"codes": codes, "scale": case.scale, "zero_point": case.zero_point, "qmin": case.qmin, "qmax": case.qmax}
     got = numbers(call(functions["dequantize"], given), codes.size, "real numbers")
     for code, value in zip(codes.tolist(), got):
@@ -196,21 +196,13 @@ def decodes_to_its_real(case: CodesCase, functions: Functions) -> Broken | None:
 @law("dequantize", CodesCase, "real numbers come back: an array of floats of the codes' shape, the codes as they were")
 def reals_and_dtype(case: CodesCase, functions: Functions) -> Broken | None:
     """Float type, shape, input untouched."""
-    codes = saturate(np.array(case.codes, np.int64), case.qmin, case.qmax, _narrowest(case.qmin, case.qmax))
+    codes = saturate(np.array(case.codes, np.int64), case.qmin, case.qmax, narrowest(case.qmin, case.qmax))
     before = codes.copy()
     given = {"codes": codes, "scale": case.scale, "zero_point": case.zero_point, "qmin": case.qmin, "qmax": case.qmax}
     result = np.asarray(call(functions["dequantize"], given))
     if result.dtype.kind != "f" or result.shape != codes.shape:
         return Broken(f"{result.dtype} of shape {result.shape}", f"floats of shape {codes.shape}")
     return None if np.array_equal(codes, before) else Broken("the codes themselves changed", "the codes stay as they were")
-
-
-def _narrowest(qmin: int, qmax: int) -> np.dtype:
-    """The narrowest integer type that holds both ends."""
-    for kind in ("uint8", "uint16") if qmin >= 0 else ("int8", "int16"):
-        if np.iinfo(kind).min <= qmin and qmax <= np.iinfo(kind).max:
-            return np.dtype(kind)
-    return np.dtype("int32")
 
 
 # choose_qparams

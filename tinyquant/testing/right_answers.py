@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyquant.testing.right_counts import RIGHT_COUNTS
+from tinyquant.testing.right_ranges import RIGHT_RANGES
+
 __all__ = ["right_answers"]
 
 Answer = Callable[..., Any]
@@ -293,3 +296,6 @@ def _same_network(x: Any) -> Any:
 
 
 _right("integer")(small_network)
+
+for _role, _fn in (*RIGHT_RANGES, *RIGHT_COUNTS):
+    _right(_role)(_fn)

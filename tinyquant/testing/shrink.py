@@ -9,15 +9,17 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tinyquant.testing.cases import Case, MapCase
+from tinyquant.testing.cases import BatchesCase, Case, MapCase
+from tinyquant.testing.legal import is_legal as is_legal
 
 __all__ = ["complexity", "shrink"]
 
-_CHEAPEST = {"scale": 1.0, "qmin": -128, "qmax": 127, "dtype": "float64", "multiplier": 2**30, "shift": 1}
+_CHEAPEST = {"scale": 1.0, "qmin": -128, "qmax": 127, "dtype": "float64", "multiplier": 2**30, "shift": 1,
+             "images": 100, "percent": 100.0, "bits": 2, "recall": 1.0, "t": 1.0}  # fmt: skip
 """The simplest value of a field, where it is not 0."""
 
-_HOME = {"scale": 1.0, "qmin": -128.0, "qmax": 127.0, "multiplier": 2.0**30, "shift": 1.0}
-_FIXED = ("mode",)
+_HOME = {name: float(value) for name, value in _CHEAPEST.items() if isinstance(value, (int, float))}
+_FIXED = ("mode", "mode_a", "mode_b")
 
 
 def as_fields(case: Case) -> dict[str, Any]:
@@ -61,6 +63,18 @@ def _simpler_numbers(value: Any, home: Any) -> list[Any]:
     return [t for t in dict.fromkeys(tries) if t != value]
 
 
+def _simpler_items(item: Any, ragged: bool) -> Iterator[Any]:
+    """What to try in place of one item of a row: simpler numbers; of a batch, where batches may differ in length, fewer too."""
+    if not isinstance(item, tuple):
+        yield from _simpler_numbers(item, type(item)(0))
+    elif ragged:
+        half = len(item) // 2
+        yield from (part for part in (item[:half], item[half:], item[:-1], item[1:]) if part)
+        for place, number in enumerate(item):
+            for other in _simpler_numbers(number, 0.0):
+                yield (*item[:place], other, *item[place + 1 :])
+
+
 def _simpler(case: Case) -> Iterator[Case]:
     """Cases one move away: fewer numbers first, then simpler ones."""
     fields = as_fields(case)
@@ -81,9 +95,8 @@ def _simpler(case: Case) -> Iterator[Case]:
         home = _CHEAPEST.get(name, type(value)(0) if isinstance(value, (int, float)) else 0)
         if name in tuples:
             for index, item in enumerate(value):
-                if not isinstance(item, tuple):
-                    for other in _simpler_numbers(item, type(item)(0)):
-                        yield other_case(**{name: (*value[:index], other, *value[index + 1 :])})
+                for other in _simpler_items(item, isinstance(case, BatchesCase)):
+                    yield other_case(**{name: (*value[:index], other, *value[index + 1 :])})
         elif isinstance(value, str):
             if value != home:
                 yield other_case(**{name: home})
@@ -97,31 +110,6 @@ def _simpler(case: Case) -> Iterator[Case]:
         yield case._replace(x=tuple(x / case.scale for x in case.x), scale=1.0)
     if "qmin" in fields and (fields["qmin"], fields["qmax"]) != (-128, 127):
         yield other_case(qmin=-128, qmax=127)
-
-
-def is_legal(case: Case) -> bool:
-    """Whether the numbers of a case may stand together: a positive scale, a zero point among the codes, and so on."""
-    values = as_fields(case)
-    low, high = values.get("qmin", -128), values.get("qmax", 127)
-    kind = "layer" if "y_zero" in values else "dot" if "x_zero" in values else ""
-    codes = values.get("codes", ()) if not kind else values["x"] + values["w"]
-    edge = (low, high) if not kind else (-128, 127)
-    return (
-        low < high
-        and (low, high)
-        in ((-128, 127), (0, 255), (-127, 127), (-8, 7), (0, 15), (-2, 1), (0, 3), (-32768, 32767), (0, 65535))
-        and values.get("scale", 1.0) >= 2.0**-60
-        and low <= values.get("zero_point", low) <= high
-        and low <= values.get("y_zero", low) <= high
-        and all(-128 <= values.get(name, 0) <= 127 for name in ("x_zero", "w_zero"))
-        and all(edge[0] <= code <= edge[1] for code in codes)
-        and values.get("rmin", 0.0) <= values.get("rmax", 0.0)
-        and 2.0**-31 <= values.get("real", 1.0) < 2.0**30
-        and 2**30 <= values.get("multiplier", 2**30) < 2**31
-        and -30 <= values.get("shift", 0) <= 8
-        and all(abs(a) << max(values.get("shift", 0), 0) < 2**31 for a in values.get("acc", ()))
-        and abs(values.get("bias", 0)) < 2**20
-    )
 
 
 def shrink(case: Case, fails: Callable[[Case], bool], tries: int = 800) -> Case:

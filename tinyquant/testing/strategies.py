@@ -23,7 +23,8 @@ from tinyquant.testing.cases import (
     RescaleCase,
     RoundCase,
 )
-from tinyquant.testing.shrink import is_legal
+from tinyquant.testing.legal import is_legal
+from tinyquant.testing.strategies_lab import count_strategies, range_strategies
 
 __all__ = ["cases", "map_cases"]
 
@@ -142,6 +143,7 @@ def cases(kind: type, mode: str = "half_away", eight_bits: bool = False) -> Any:
         LayerCase: layer_case(),
         GradientCase: gradient_case(),
         GraphCase: st.lists(st.tuples(number, number, number, number), min_size=1, max_size=4).map(lambda x: GraphCase(tuple(x))),
+        **range_strategies(), **count_strategies(),
     }  # fmt: skip
     if kind not in known:
         raise TypeError(f"kind must be one of {', '.join(k.__name__ for k in known)}, got {kind!r}. Name a kind of case.")

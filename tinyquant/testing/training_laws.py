@@ -6,13 +6,13 @@ was trained fake-quantized to the integers it will run as.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 
 import numpy as np
 
 from tinyquant.testing import exact
-from tinyquant.testing.cases import GradientCase, GraphCase, MapCase, call, reals
+from tinyquant.testing.cases import GradientCase, GraphCase, MapCase, call, reals, run
 from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, show
 from tinyquant.testing.map_laws import float_slack, nearest_code_error
 
@@ -120,7 +120,7 @@ def qat_graph_equals_integer_graph(case: GraphCase, functions: Functions) -> Bro
     if "qat" not in functions:
         raise Unusable("no fake-quantized graph", "the other form of the network: pass qat=")
     x = np.array(case.x, np.float32)
-    trained, shipped = (_by_node(_plain(functions[name], x.copy())) for name in ("qat", "integer"))
+    trained, shipped = (_by_node(run(functions[name], x.copy())) for name in ("qat", "integer"))
     if list(trained) != list(shipped):
         return Broken(f"nodes {', '.join(shipped)}", f"nodes {', '.join(trained)}")
     for name, right in trained.items():
@@ -135,8 +135,3 @@ def qat_graph_equals_integer_graph(case: GraphCase, functions: Functions) -> Bro
                 f"code {right[index]}, as in training; the first node to differ",
             )
     return None
-
-
-def _plain(graph: Callable[..., object], x: np.ndarray) -> object:
-    """The graph run on one array, whatever it calls it."""
-    return graph(x)

@@ -1,0 +1,206 @@
+"""The laws of calibration: what a range made of data must hold, by the smallest and largest, by percentiles, by squared error.
+
+Every range contains 0, or real 0 would have no code. Counts are exact; a squared error is computed in float64, which errs by
+2**-50 of the largest number, a millionth of what a float32 answer is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from tinyquant.testing.cases import BatchesCase, Case, MseCase, PercentileCase, call, given
+from tinyquant.testing.law import Broken, Functions, law, pair, show
+
+__all__ = ["round_trip_error"]
+
+_FLOAT32 = Fraction(1, 2**23)
+"""Two float32 roundings, relative."""
+
+
+def _ends(role: str, case: Case, functions: Functions) -> tuple[Fraction, Fraction]:
+    """The pair (rmin, rmax) that the function returns."""
+    return pair(call(functions[role], given(case)), "rmin", "rmax")
+
+
+def _without_zero(role: str, case: Case, functions: Functions) -> Broken | None:
+    """How a range fails to contain 0, if it does."""
+    low, high = _ends(role, case, functions)
+    if low <= 0 <= high:
+        return None
+    return Broken(f"from {show(low)} to {show(high)}", "a range with 0 in it, so that 0 can be a code")
+
+
+def _data(case: PercentileCase | MseCase) -> tuple[Fraction, Fraction]:
+    """The smallest and the largest number, widened to contain 0."""
+    return Fraction(min(0.0, *case.x)), Fraction(max(0.0, *case.x))
+
+
+# minmax_range
+
+
+@law("minmax_range", BatchesCase, "the range contains 0: rmin is at most 0, rmax is at least 0")
+def minmax_contains_zero(case: BatchesCase, functions: Functions) -> Broken | None:
+    """rmin <= 0 <= rmax."""
+    return _without_zero("minmax_range", case, functions)
+
+
+@law("minmax_range", BatchesCase, "the ends are the smallest and the largest number of all batches (or 0, to contain it)")
+def minmax_of_all_batches(case: BatchesCase, functions: Functions) -> Broken | None:
+    """(min(0, all), max(0, all)), each perhaps rounded to float32."""
+    everything = [value for batch in case.batches for value in batch]
+    right = Fraction(min(0.0, *everything)), Fraction(max(0.0, *everything))
+    got = _ends("minmax_range", case, functions)
+    if all(abs(mine - end) <= _FLOAT32 * abs(end) for mine, end in zip(got, right)):
+        return None
+    return Broken(f"from {show(got[0])} to {show(got[1])}", f"from {show(right[0])} to {show(right[1])}", "a float32 rounding")
+
+
+@law("minmax_range", BatchesCase, "the shape of a batch does not matter: one image of n numbers counts as n numbers")
+def minmax_of_any_shape(case: BatchesCase, functions: Functions) -> Broken | None:
+    """A batch of shape (1, n) gives the range of the batch of shape (n,)."""
+    flat = _ends("minmax_range", case, functions)
+    images = [np.array([batch]) for batch in case.batches]
+    shaped = pair(call(functions["minmax_range"], {"batches": images}), "rmin", "rmax")
+    if flat == shaped:
+        return None
+    return Broken(f"from {show(shaped[0])} to {show(shaped[1])} for batches of shape (1, n)",
+                  f"from {show(flat[0])} to {show(flat[1])}, as for shape (n,)")  # fmt: skip
+
+
+# percentile_range
+
+
+def _tail(case: PercentileCase) -> Fraction:
+    """How many of the numbers may lie beyond an end: (100 - percent) / 2 % of them. The percent is meant as it is written."""
+    return (100 - Fraction(str(case.percent))) * len(case.x) / 200
+
+
+def _slack(case: PercentileCase) -> Fraction:
+    """Interpolated in float32, an end takes four roundings of the largest number."""
+    return Fraction(max(map(abs, case.x))) / 2**22
+
+
+@law("percentile_range", PercentileCase, "x itself stays as it was")
+def percentile_leaves_x_alone(case: PercentileCase, functions: Functions) -> Broken | None:
+    """The caller's array is not sorted, clipped or scaled."""
+    values = given(case)
+    call(functions["percentile_range"], values)
+    if np.array_equal(values["x"], given(case)["x"]):  # type: ignore[arg-type]
+        return None
+    return Broken(f"x became {values['x'].tolist()}", "x as it was: work on a copy")  # type: ignore[attr-defined]
+
+
+@law("percentile_range", PercentileCase, "the range contains 0: rmin is at most 0, rmax is at least 0")
+def percentile_contains_zero(case: PercentileCase, functions: Functions) -> Broken | None:
+    """rmin <= 0 <= rmax."""
+    return _without_zero("percentile_range", case, functions)
+
+
+@law("percentile_range", PercentileCase, "the range does not go beyond the smallest and the largest number (and 0)")
+def percentile_within_the_data(case: PercentileCase, functions: Functions) -> Broken | None:
+    """min(0, x) <= rmin and rmax <= max(0, x)."""
+    (low, high), (smallest, largest) = _ends("percentile_range", case, functions), _data(case)
+    if smallest - _slack(case) <= low and high <= largest + _slack(case):
+        return None
+    right = f"nothing beyond {show(smallest)} and {show(largest)}"
+    return Broken(f"from {show(low)} to {show(high)}", right, "a float32 rounding")
+
+
+@law("percentile_range", PercentileCase, "at most (100 - percent) / 2 % of the numbers lie above rmax, and as many below rmin")
+def percentile_clips_few(case: PercentileCase, functions: Functions) -> Broken | None:
+    """No rule of interpolation leaves more than that share outside, rounded up to a whole number: with n numbers and a share q
+    beyond, the end lies at index (1 - q) * (n - 1) or above, and n - 1 less the floor of that is at most the ceiling of q * n."""
+    low, high = _ends("percentile_range", case, functions)
+    allowed, slack = math.ceil(_tail(case)), _slack(case)
+    above, below = sum(v > high + slack for v in case.x), sum(v < low - slack for v in case.x)
+    for count, side, end in ((above, "above rmax", high), (below, "below rmin", low)):
+        if count > allowed:
+            return Broken(f"{count} of {len(case.x)} numbers lie {side} = {show(end)}", f"at most {allowed}",
+                          f"{show(_tail(case))}, rounded up: (100 - {show(case.percent)}) / 2 % of {len(case.x)}")  # fmt: skip
+    return None
+
+
+@law("percentile_range", PercentileCase, "no wider than it has to be: (100 - percent) / 2 % lie at each end or beyond it")
+def percentile_clips_enough(case: PercentileCase, functions: Functions) -> Broken | None:
+    """By every rule of interpolation the end lies at index n - q * n or below, so that the floor of q * n numbers are at it or
+    beyond; an end at 0 was widened and cannot be nearer."""
+    low, high = _ends("percentile_range", case, functions)
+    wanted, slack = math.floor(_tail(case)), _slack(case)
+    above, below = sum(v >= high - slack for v in case.x), sum(v <= low + slack for v in case.x)
+    for count, side, end in ((above, "at rmax or above", high), (below, "at rmin or below", low)):
+        if count < wanted and abs(end) > slack:
+            return Broken(f"{count} of {len(case.x)} numbers lie {side} (at {show(end)})", f"at least {wanted}",
+                          f"{show(_tail(case))}, rounded down: (100 - {show(case.percent)}) / 2 % of {len(case.x)}")  # fmt: skip
+    return None
+
+
+# mse_range
+
+
+def round_trip_error(x: np.ndarray, low: float, high: float, bits: int) -> tuple[float, float]:
+    """The root mean squared error of x through codes 0..2**bits - 1 of that range, for the zero point rounded down and up.
+
+    The two differ only where -low / scale lies on a tie (or a float error from one); elsewhere both are that of the nearest.
+    """
+    steps = 2**bits - 1
+    scale = (high - low) / steps
+    if not scale > 0:
+        return (float(np.sqrt(np.mean(x**2))),) * 2
+    zero = -low / scale
+    nearest = math.floor(zero + 0.5)
+    zeros = {nearest} if abs(zero - nearest) < 0.5 - 2.0**-20 else {math.floor(zero), math.ceil(zero)}
+    errors = []
+    for whole in zeros:
+        codes = np.clip(np.floor(x / scale + 0.5), -whole, steps - whole)
+        errors.append(float(np.sqrt(np.mean((scale * codes - x) ** 2))))
+    return min(errors), max(errors)
+
+
+def _room(case: MseCase, low: Fraction, high: Fraction) -> float:
+    """How far a root mean squared error moves when scale, quotient and product are float32 numbers: no value comes back further
+    off than 4 roundings of the largest, and an rms moves by no more than its values do; twice, for the two that are compared."""
+    return 2 * 4 * 2.0**-24 * max(float(max(-low, high)), *map(abs, case.x))
+
+
+@law("mse_range", MseCase, "the range contains 0: rmin is at most 0, rmax is at least 0")
+def mse_contains_zero(case: MseCase, functions: Functions) -> Broken | None:
+    """rmin <= 0 <= rmax."""
+    return _without_zero("mse_range", case, functions)
+
+
+@law("mse_range", MseCase, "the mean squared error of going there and back is never larger than that of the min-max range")
+def mse_never_worse_than_minmax(case: MseCase, functions: Functions) -> Broken | None:
+    """mean((back - x)**2) through the asymmetric map of so many bits; min-max itself is always a candidate."""
+    low, high = _ends("mse_range", case, functions)
+    smallest, largest = _data(case)
+    x = np.array(case.x)
+    mine = round_trip_error(x, float(low), float(high), case.bits)[0]
+    minmax = round_trip_error(x, float(smallest), float(largest), case.bits)[1]
+    if mine <= minmax + _room(case, low, high):
+        return None
+    return Broken(f"from {show(low)} to {show(high)}: mean squared error {show(mine**2)}",
+                  f"at most {show(minmax**2)}, that of {show(smallest)} to {show(largest)}", "a float32 rounding")  # fmt: skip
+
+
+@law("mse_range", MseCase, "where one far number wastes the codes, the range is chosen narrower than min-max")
+def mse_gains_from_an_outlier(case: MseCase, functions: Functions) -> Broken | None:
+    """Where a whole stretch of shrunk ranges (k/10 of min-max, three neighbours) halves the squared error, the answer has a
+    smaller one than min-max."""
+    x, (smallest, largest) = np.array(case.x), _data(case)
+    minmax = round_trip_error(x, float(smallest), float(largest), case.bits)[0]
+    tried = [(round_trip_error(x, k / 10 * float(smallest), k / 10 * float(largest), case.bits)[1], k) for k in range(2, 10)]
+    halves = [2 * error**2 <= minmax**2 for error, _ in tried]
+    tellable = minmax > 8 * _room(case, smallest, largest)
+    if not tellable or not any(all(halves[k : k + 3]) for k in range(len(halves) - 2)):
+        return None
+    low, high = _ends("mse_range", case, functions)
+    mine = round_trip_error(x, float(low), float(high), case.bits)[0]
+    if mine < minmax - _room(case, low, high):
+        return None
+    error, best = min(tried)
+    return Broken(f"from {show(low)} to {show(high)}: mean squared error {show(mine**2)}",
+                  f"less: {show(Fraction(best, 10) * smallest)} to {show(Fraction(best, 10) * largest)} has {show(error**2)}",
+                  f"anything below min-max's {show(minmax**2)}")  # fmt: skip
