@@ -61,11 +61,12 @@ assert np.abs(error).max() <= 0.5 + 1e-4  # float32 adds a little
 # %% [markdown]
 # ## One bit more is 6 dB
 #
-# Another bit makes a step half as wide, so the error is halved too, and in decibels 20 log10(2) = 6.02. *SQNR*
-# is the size of the signal over the size of the error, on that scale. The rule holds from 4 bits on. Below, few
-# steps are left, and most weights are nearer to 0 than half a step: that is no even spread any more.
+# Another bit makes a step half as wide, so the error is halved too: 20 log10(2), or 6 decibels. *SQNR* is the
+# size of the signal over the size of the error, on that scale. The rule holds from 4 bits on. Below, few steps
+# are left, and most weights are nearer to 0 than half a step: that is no even spread any more.
 
 # %%
+print(f"half the error: 20 log10(2) = {20 * np.log10(2):.2f} dB")
 print("bits   step     12 * mean square   SQNR in dB    more")
 before = None
 for bits in (2, 3, 4, 5, 6, 7, 8, 9, 10):
@@ -97,8 +98,8 @@ for share in (1.0, 0.7, 0.5, 0.35, 0.2):
 #
 # ## A tie is a decision
 #
-# "To the nearest" says nothing of 2.5. So a rule has a name, and each of these is some tool's: half_away
-# TFLite's, half_even numpy's and PyTorch's, toward_zero what a cast to an integer does.
+# "To the nearest" says nothing of two and a half. So a rule has a name, and each of these is some tool's:
+# half_away TFLite's, half_even numpy's and PyTorch's, toward_zero what a cast to an integer does.
 
 # %%
 show(tq.plot.rounding_modes(), "02_rounding_modes")
@@ -154,9 +155,15 @@ for mode in ("half_even", "half_away", "half_up"):
 #
 # ## Your turn
 #
-# `tinyquant lab start 2`, then `tinyquant check`: 2.1 `split_error`, 2.2 `round_half_away`, and as a stretch
-# 2.3 `tie_breaker`. In the experiment your function says how much of the error of trained weights is clipping.
-# 2.4 is the bug below.
+# `tinyquant lab start 2` copies the exercises into a folder of yours; `tinyquant check` says how they do. In
+# the experiment your own function says how much of the error of trained weights is clipping.
+#
+# | exercise | you write | |
+# |---|---|---|
+# | 2.1 | `split_error(x, scale, zero_point, qmin, qmax)` | rounding or clipping? |
+# | 2.2 | `round_half_away(x)` | ties away from zero |
+# | 2.3 | `tie_breaker(mode_a, mode_b)` | stretch: a number that tells two rules apart |
+# | 2.4 | `counterexample()` | the bug below, after its first repair |
 #
 # ## Find the bug
 #
@@ -215,13 +222,14 @@ assert count["floor"] < count["half_away"] - 43 and count["toward_zero"] > count
 # rounds up: weak features survive that would have become 0. Luck whose sign depends on the zero point is not a
 # rounding rule.
 #
-# The usual repair, add a half and then cut, is right for codes from 0 to 255. Exercise 2.4 asks what it does to
-# int8.
+# The usual repair, add a half and then cut, is right for codes from 0 to 255. The last exercise asks what it
+# does to int8.
 #
 # ## What to remember
 #
 # - Rounding errs by at most half a step, evenly spread; a bit more is 6 dB. Clipping has no bound.
-# - Ties are common where numbers count steps already. A rounding rule has a name; round, then add the zero point.
+# - Ties are common where numbers count steps already. A rounding rule has a name; round, then add the zero
+#   point.
 # - A bias does not average out, and at 8 bits it can hide: measure the mean shift, not only the accuracy.
 #
 # ## In PyTorch and TFLite
