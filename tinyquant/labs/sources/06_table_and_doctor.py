@@ -156,7 +156,7 @@ def reported_recall(truth, predicted):
 
 # %%
 def counterexample():
-    """An input on which reported_recall breaks the law "of the cases that are 1, the share that was predicted 1".
+    """An input on which reported_recall breaks the law "of the cases that are 1 in truth, the share that was predicted 1".
 
     Return a dict: {"truth": [0 or 1, ...], "predicted": [0 or 1, ...]}.
     """
