@@ -63,7 +63,7 @@ SITTING = Sitting(
             hints=(
                 "What is left of a channel when pruning has set all of its weights to 0?",
                 "scale = (high - low) / steps: which range has no length?",
-                '{"rmin": 0.0, "rmax": 0.0}',
+                "A channel of zeros: its smallest and its largest number are both 0.0.",
             ),
         ),
     ),

@@ -99,7 +99,7 @@ for name, rule in (("yours", round_half_away), ("to the even one", np.round), ("
     while small.shape[1] > 1:
         rows, half = len(small), small.shape[1] // 2
         small = rule(small.reshape(rows, half, 2, half, 2).mean(axis=(2, 4)))
-    print(f"mean of 1347 pictures {codes.mean():+.3f}, after three times a half, {name}: {small.mean():+.3f}")
+    print(f"{name:<16} mean of all pictures {codes.mean():+.3f}, halved three times {small.mean():+.3f}")
 
 # %% [markdown]
 # ## 2.3 Stretch: a number that tells two rules apart
