@@ -1,8 +1,9 @@
-"""Students' files for tests: the starter, the solutions, answers that hand the work to the library, in the signatures of the labs."""
+"""Students' files for tests: answers that hand the work to the library, in the signatures of the labs."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 
 from tinyquant.labs.exercise import Bug, Exercise, Item, Sitting
 from tinyquant.labs.sittings import sittings
@@ -32,8 +33,6 @@ def parameters(sitting: Sitting, item: Item) -> list[str]:
 
 def asks_the_kit(sitting: Sitting, item: Exercise) -> str:
     """A file whose function returns what the testing kit's own right answer returns."""
-    import inspect
-
     wanted = list(inspect.signature(right_answers(item.role)[0]).parameters)
     mine = parameters(sitting, item)
     given = ", ".join(name for name, _ in zip(mine, wanted))

@@ -1,7 +1,8 @@
-"""What a student reads: exceptions with their line, loops that are ended, files that cannot be used, in eight lines of 80 columns."""
+"""What a student reads: exceptions with their line, loops that are ended, files that cannot be used, in eight lines."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -22,12 +23,17 @@ def judged(text: str, folder: Path, number: str = "1.2", seconds: float = 5.0) -
     path = folder / "mine.py"
     path.write_text(text, encoding="utf-8")
     found = examine_file(find_exercise(number), path, seconds=seconds)
-    assert len(found.lines) <= 8 and all(len(line) <= 80 and line.isascii() for line in found.lines), found.to_text()
+    assert len(found.lines) <= 8 and all(len(line) <= 80 and line.isascii() for line in found.lines), (
+        found.to_text()
+    )
     return found
 
 
 def test_a_wrong_answer_is_met_with_its_smallest_input(tmp_path: Path) -> None:
-    text = HEAD + "def dequantize(codes, scale, zero_point):\n    return scale * (codes.astype(int) + zero_point)\n"
+    text = (
+        HEAD
+        + "def dequantize(codes, scale, zero_point):\n    return scale * (codes.astype(int) + zero_point)\n"
+    )
     found = judged(text, tmp_path)
     assert found.verdict == "broken" and found.lines[0] == "1.2 dequantize breaks the law decodes_to_its_real"
     words = found.to_text()
@@ -36,7 +42,10 @@ def test_a_wrong_answer_is_met_with_its_smallest_input(tmp_path: Path) -> None:
 
 
 def test_an_exception_shows_the_student_s_line_and_hides_ours(tmp_path: Path) -> None:
-    text = HEAD + "def dequantize(codes, scale, zero_point):\n    table = np.zeros(3)\n    return table[codes + 5]\n"
+    text = (
+        HEAD
+        + "def dequantize(codes, scale, zero_point):\n    table = np.zeros(3)\n    return table[codes + 5]\n"
+    )
     found = judged(text, tmp_path)
     assert found.verdict == "raised" and EXIT_CODES[found.verdict] == 3
     words = found.to_text()
@@ -72,7 +81,10 @@ def test_a_file_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_an_infinite_loop_is_ended_and_its_line_shown(tmp_path: Path) -> None:
-    text = HEAD + "def dequantize(codes, scale, zero_point):\n    n = 0\n    while n < 10:\n        codes[0]\n    return n\n"
+    text = (
+        HEAD
+        + "def dequantize(codes, scale, zero_point):\n    n = 0\n    while n < 10:\n        codes[0]\n    return n\n"
+    )
     found = judged(text, tmp_path, seconds=0.3)
     assert found.verdict == "out of time" and EXIT_CODES[found.verdict] == 6
     assert any(f"line {line}" in found.to_text() for line in (6, 7)) and "codes=" in found.to_text()
@@ -96,7 +108,11 @@ def test_a_slow_answer_within_the_limit_is_no_loop(tmp_path: Path) -> None:
 def test_outside_the_main_thread_there_is_no_limit_and_no_crash() -> None:
     found: list[Report] = []
     item = find_exercise("1.2")
-    thread = threading.Thread(target=lambda: found.append(examine(item, lambda codes, scale, zero_point: scale * (codes - zero_point))))
+    thread = threading.Thread(
+        target=lambda: found.append(
+            examine(item, lambda codes, scale, zero_point: scale * (codes - zero_point))
+        )
+    )
     thread.start()
     thread.join(60)
     assert found and found[0].verdict == "broken"
@@ -126,16 +142,34 @@ def test_the_guard_gives_the_profiler_back() -> None:
     assert mine is not None and seen
 
 
-def test_an_interrupt_that_comes_a_moment_late_is_still_a_loop() -> None:
-    """The call ends by itself just as the limit strikes: the verdict is the limit's, and no stray interrupt is left behind."""
-    with Guard(seconds=0.25) as guard, pytest.raises(OutOfTime):
-        for _ in range(50):
-            guard.wrap(time.sleep)(0.3)
-    time.sleep(0.3)
+def test_a_call_that_sleeps_is_woken() -> None:
+    start = time.monotonic()
+    with Guard(seconds=0.2) as guard, pytest.raises(OutOfTime):
+        guard.wrap(time.sleep)(30)
+    assert time.monotonic() - start < 20
 
 
-def test_what_the_student_prints_is_not_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = "print('loading')\n\n\ndef dequantize(codes, scale, zero_point):\n    print('x' * 999)\n    return scale * (codes.astype(int) - zero_point)\n"
+def test_no_interrupt_is_left_behind_by_a_call_that_ends_just_at_the_limit() -> None:
+    """Either verdict is right then; a stray KeyboardInterrupt afterwards is not."""
+    for _ in range(15):
+        with Guard(seconds=0.1) as guard, contextlib.suppress(OutOfTime):
+            guard.wrap(_busy)(0.1)
+        _busy(0.01)
+
+
+def _busy(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def test_what_the_student_prints_is_not_in_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "print('loading')\n\n\ndef dequantize(codes, scale, zero_point):\n    print('x' * 999)\n"
+        "    return scale * (codes.astype(int) - zero_point)\n"
+    )
     assert judged(text, tmp_path).passed
     assert capsys.readouterr().out == ""
 
@@ -150,14 +184,20 @@ def test_parameters_may_have_other_names_or_be_a_qparams(tmp_path: Path) -> None
 
 
 def test_lab_1_says_which_rule_of_ties_it_saw(tmp_path: Path) -> None:
-    text = HEAD + "def quantize(x, scale, zero_point):\n    return np.clip(np.floor(x / scale + 0.5) + zero_point, -128, 127).astype(np.int8)\n"
+    text = (
+        HEAD
+        + "def quantize(x, scale, zero_point):\n"
+        + "    return np.clip(np.floor(x / scale + 0.5) + zero_point, -128, 127).astype(np.int8)\n"
+    )
     found = judged(text, tmp_path, "1.1")
     assert found.passed and "ties go half_up" in found.to_text()
 
 
 def test_a_bug_s_input_may_be_arrays_and_numpy_numbers() -> None:
     item = find_exercise("1.4")
-    assert examine(item, lambda: {"x": np.array([128.0]), "scale": np.float64(1.0), "zero_point": np.int64(0)}).passed
+    assert examine(
+        item, lambda: {"x": np.array([128.0]), "scale": np.float64(1.0), "zero_point": np.int64(0)}
+    ).passed
     assert examine(item, lambda: {"x": [128.0], "scale": -1.0}).verdict == "broken"
     assert "issue" not in examine(item, lambda: {"x": [3.0]}).to_text()
 
@@ -169,17 +209,34 @@ HINTS = ("one", "two", "three")
     ("make", "words"),
     [
         (lambda: Exercise("11", "quantize", title="t", hints=HINTS), "number must look like 1.2, got '11'"),
-        (lambda: Exercise("1.1", "quantize", title="t", hints=("a", "b", "c" * 77)), "hints of 1.1 must be three"),
-        (lambda: Exercise("1.1", "nobody", title="t", hints=HINTS), "the role must be one of"),
-        (lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, difficulty=6), "difficulty of 1.1 must be 1 to 5, got 6"),
-        (lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, mode="up"), "mode of 1.1 must be one of .* got 'up'"),
-        (lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, laws=("no",)), "a law must be one of .* got 'no'"),
         (
-            lambda: Bug("1.4", "f", title="t", hints=HINTS, buggy="b", role="quantize", law="ste_mask", issue="i"),
+            lambda: Exercise("1.1", "quantize", title="t", hints=("a", "b", "c" * 77)),
+            "hints of 1.1 must be three",
+        ),
+        (lambda: Exercise("1.1", "nobody", title="t", hints=HINTS), "the role must be one of"),
+        (
+            lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, difficulty=6),
+            "difficulty of 1.1 must be 1 to 5, got 6",
+        ),
+        (
+            lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, mode="up"),
+            "mode of 1.1 must be one of .* got 'up'",
+        ),
+        (
+            lambda: Exercise("1.1", "quantize", title="t", hints=HINTS, laws=("no",)),
+            "a law must be one of .* got 'no'",
+        ),
+        (
+            lambda: Bug(
+                "1.4", "f", title="t", hints=HINTS, buggy="b", role="quantize", law="ste_mask", issue="i"
+            ),
             "law of 1.4 must be about quantize, got 'ste_mask'",
         ),
         (lambda: Sitting(1, "02_x", "t", "w", ()), "name must begin with 01_, got '02_x'"),
-        (lambda: Sitting(1, "01_x", "t", "w", (Exercise("1.2", "quantize", title="t", hints=HINTS),)), "must be numbered 1.1"),
+        (
+            lambda: Sitting(1, "01_x", "t", "w", (Exercise("1.2", "quantize", title="t", hints=HINTS),)),
+            "must be numbered 1.1",
+        ),
         (lambda: find_exercise("1.9"), "the exercise must be one of .* got '1.9'"),
         (lambda: find_exercise("77.1"), "the sitting must be one of .* got '77'"),
     ],

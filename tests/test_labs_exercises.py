@@ -1,4 +1,4 @@
-"""Every exercise judged: the starter is not started, the solution passes, delegating fails, every known wrong answer is caught."""
+"""Every exercise judged: a starter is not started, a solution passes, delegating fails, wrong answers are caught."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from lab_files import BUGS, EXERCISES, WRITTEN, asks_the_kit, parameters
 from tinyquant.labs.examine import examine, examine_file
 from tinyquant.labs.exercise import Bug, Exercise, Item, Sitting
 from tinyquant.labs.sources import packaged_function, solution, source, starter
-from tinyquant.testing import check, find_law, right_answers, wrong_answers
+from tinyquant.testing import check, find_law, grid, right_answers, wrong_answers
 
-ALL = pytest.mark.parametrize(("sitting", "item"), EXERCISES, ids=[f"{i.number}-{i.function}" for _, i in EXERCISES])
-ONLY_WRITTEN = pytest.mark.parametrize(("sitting", "item"), WRITTEN, ids=[f"{i.number}-{i.function}" for _, i in WRITTEN])
+ALL = pytest.mark.parametrize(
+    ("sitting", "item"), EXERCISES, ids=[f"{i.number}-{i.function}" for _, i in EXERCISES]
+)
+ONLY_WRITTEN = pytest.mark.parametrize(
+    ("sitting", "item"), WRITTEN, ids=[f"{i.number}-{i.function}" for _, i in WRITTEN]
+)
 ONLY_BUGS = pytest.mark.parametrize(("sitting", "item"), BUGS, ids=[f"{i.number}-{i.buggy}" for _, i in BUGS])
 
 DELEGATES = {
@@ -70,7 +74,8 @@ def test_handing_the_work_to_the_library_fails(name: str, tmp_path: Path) -> Non
         "import importlib\ndef quantize(x, qp):\n    return importlib.import_module('tinyquant').quantize(x, qp)\n",
         "from tinyquant.testing import exact\ndef quantize(x, scale, zero_point):\n"
         "    return [exact.quantize(v, scale, zero_point) for v in x]\n",
-        "import tinyquant as tq\ndef inner(x, qp):\n    return tq.quantize(x, qp)\ndef quantize(x, qp):\n    return inner(x, qp)\n",
+        "import tinyquant as tq\ndef inner(x, qp):\n    return tq.quantize(x, qp)\n"
+        "def quantize(x, qp):\n    return inner(x, qp)\n",
         "import tinyquant as tq\ndef quantize(x, qp):\n    try:\n        return tq.quantize(x, qp)\n"
         "    except Exception:\n        raise\n",
         "import functools, tinyquant as tq\n_q = functools.partial(tq.quantize)\ndef quantize(x, qp):\n    return _q(x, qp)\n",
@@ -105,7 +110,9 @@ def test_every_known_wrong_answer_is_caught_as_the_lab_asks(sitting: Sitting, it
     for answer in known:
         found = examine(item, answer.fn, guarded=False)
         assert found.verdict in ("broken", "raised"), f"{answer.name}: {found.to_text()}"
-        assert len(found.lines) <= 8 and all(len(line) <= 80 and line.isascii() for line in found.lines), found.to_text()
+        assert len(found.lines) <= 8 and all(len(line) <= 80 and line.isascii() for line in found.lines), (
+            found.to_text()
+        )
 
 
 @ONLY_WRITTEN
@@ -120,8 +127,6 @@ def test_no_right_answer_is_accused(sitting: Sitting, item: Exercise) -> None:
 @ONLY_BUGS
 def test_a_bug_is_one_and_is_found_only_by_an_input_that_shows_it(sitting: Sitting, item: Bug) -> None:
     """The planted function goes wrong on some input of the grid and does well on others; no input that it does well on passes."""
-    from tinyquant.testing import grid
-
     one = find_law(item.law)
     planted = packaged_function(sitting, item.buggy)
     shown = [one.judge(case, {item.role: planted}) is not None for case in grid(one.kind, "half_away")]

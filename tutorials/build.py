@@ -3,8 +3,8 @@
     python tutorials/build.py            all of it
     python tutorials/build.py 01 05      only these sittings
 
-`tutorials/NN_name.py` is the source of a page, `tinyquant/labs/sources/NN_name.py` that of a lab (with its solutions). Needs the extra
-`notebooks`. `tests/test_tutorials.py` holds the copies to their sources.
+`tutorials/NN_name.py` is the source of a page, `tinyquant/labs/sources/NN_name.py` that of a lab (with its solutions).
+Needs the extra `notebooks`. `tests/test_tutorials.py` holds the copies to their sources.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def executed(text: str) -> str:
     """A percent script as an executed notebook, in a folder of its own; nothing in it tells when or where it was run."""
     book = nbformat.reads(notebook_of(text), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        nbclient.NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+        nbclient.NotebookClient(
+            book, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}
+        ).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)
     book.metadata["language_info"] = {"name": "python"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import signal
 import sys
 import threading
 import time
@@ -159,4 +160,12 @@ class Guard:
                     and time.monotonic() - self._since > self._seconds
                 ):
                     self._fired = True
-                    _thread.interrupt_main()
+                    _interrupt_the_main_thread()
+
+
+def _interrupt_the_main_thread() -> None:
+    """As Ctrl-C would: a signal wakes a sleeping call too, where there are signals to threads."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
