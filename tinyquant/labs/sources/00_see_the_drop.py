@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab 0. See the drop
 #
-# A smaller network is not worth much until you can say how much smaller, what it lost, and whether that is more than luck.
+# A smaller network is worth little until you can say how much smaller, what it lost, and whether that is more than luck.
 #
 # Step through `tutorials/00_see_the_drop` first. Here you write three lines of your own; the library stays closed.
 # Check on the command line with `tinyquant check 0.1` (add `--watch` to check at every save), or run the cells of this file.
