@@ -198,7 +198,7 @@ for chip, cycles in {"Cortex-M0": (166 + 102, 1 + 1), "Cortex-M4": (3, 1)}.items
     ms = [1000 * macs * one / 48e6 for one in cycles]
     print(f"{chip}: float {ms[0]:7.1f} ms, int8 {ms[1]:5.1f} ms: {cycles[0] / cycles[1]:.0f} times faster")
 
-# %% tags=["varies"]
+# %%
 report = latency(m, tq.quantize(xt[:64], m.inputs[0].qparams))
 print(str(report).splitlines()[0])  # print(report) shows the times of *your* machine, and numpy's, not a chip's
 
