@@ -40,8 +40,9 @@ t, curve = tq.data.sum_of_sines(1000, cycles=(1.0, 3.0), amplitudes=(0.9, 0.25))
 show(tq.plot.signal(t, curve + np.float32(0.3), bits=(8, 4, 3)), "00_signal")
 
 # %% [markdown]
-# The networks were trained before and travel with the package; the quantized ones run on integers only. Each line is one
-# network; at its end stands the mean of eight that differ only in the random numbers they started from.
+# The networks were trained before and travel with the package; the quantized ones run on integers only. The bits are those of
+# the weights: what flows from layer to layer keeps 8. Each line is one network; at its end stands the mean of eight that differ
+# only in the random numbers they started from.
 
 # %%
 _, (images, labels) = tq.data.digits(split=0)
