@@ -172,11 +172,23 @@ def test_every_claim_is_sorted_by_what_the_rows_show():
     assert max(map(len, text.splitlines())) <= 130
 
 
+def test_every_accuracy_and_both_gains_have_their_interval_over_seeds():
+    """The gain over PTQ is what the lecture shows; over PTQ of the control, what is left of it."""
+    text = table_text([row({"float": [95, 96, 97], "qat": [95, 96, 97], "ptq": [90, 91, 92], "ptq_longer": [92, 93, 95]})])
+    (means,) = [line for line in text.splitlines() if line.startswith("mlp W8A8  ")]
+    assert means.split()[2:8] == ["3", "96.00", "+-2.48", "91.00", "+-2.48", "5.00"]
+    gains = [line.split() for line in text.splitlines() if line.startswith("  mlp W8A8  ")]
+    assert [gain[2] for gain in gains] == ["+5.00", "+2.67"]
+    assert gains[1][3:] == ["+1.23", "to", "+4.10", "+2.7", "of", "100", "3", "/", "0", "shown"]
+    assert "QAT - PTQ of the control: what is left when the float network had them too" in text
+
+
 def test_the_surprises_are_said_to_be_found_by_a_sweep_with_their_price():
     text = table_text([row({"qat": [97, 90, 89], "ptq": [90, 90, 90]})])
     assert "found by a sweep" in text
-    assert "seed 5000 (float 90.00, PTQ 90.00, QAT 97.00): 7 of 100 images, McNemar p = 0.016." in text
-    assert "1 of 3 runs point this way; picked out of 3, p is at most 0.047 (Bonferroni): clear all the same." in text
+    assert "mlp W8A8, seed 5000 (float 90.00, PTQ 90.00, QAT 97.00)\n" in text
+    assert "by 7 of 100 images, McNemar p = 0.016.\n" in text
+    assert "1 of 3 runs point this way; picked out of 3, p is 0.047 (Bonferroni): clear all the same." in text
     assert "in none of 2 runs" in table_text([row({"qat": [90, 90]})])
 
 
@@ -201,7 +213,9 @@ def test_the_csv_says_what_the_rows_hold():
     (line,) = csv.DictReader(io.StringIO(table_csv([made])))
     assert (line["network"], line["weight_bits"], line["seeds"], line["images"]) == ("resnet", "4", "3", "100")
     assert float(line["qat_percent"]) == 96.0 and float(line["qat_minus_ptq_longer_points"]) == pytest.approx(6.0)
-    assert line["qat_minus_ptq_longer_verdict"] == "shown" and len(line) == 9 + 4 * len(CLAIMS)
+    assert line["qat_minus_ptq_longer_verdict"] == "shown" and len(line) == 4 + 3 * len(ARMS) + 4 * len(CLAIMS)
+    # Student's t at two degrees of freedom is 4.3027; the deviation of 95, 96, 97 is 1.
+    assert float(line["qat_high"]) - float(line["qat_low"]) == pytest.approx(2 * 4.3027 / 3**0.5, abs=1e-3)
     seeds = list(csv.DictReader(io.StringIO(seeds_csv([made]))))
     assert [seed["qat_right"] for seed in seeds] == ["95", "96", "97"]
 

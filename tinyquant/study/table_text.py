@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 
+from tinyquant.analysis.over_seeds import t_interval
 from tinyquant.study.published import PUBLISHED, PUBLISHED_IMAGES, SHARES, worth
 from tinyquant.study.table import CLAIMS, HEADLINE, Claim, Row, surprises
 from tinyquant.study.table_runs import ARMS, EXTRA, USUAL_WIDTH
@@ -17,24 +19,29 @@ __all__ = ["seeds_csv", "table_csv", "table_text"]
 
 _HEADS = ("float", "PTQ", "QAT", "float +", "PTQ of")
 _BELOW = ("", "", "", "epochs", "that")
+_COLUMNS = 105
+_PLAIN = next(claim for claim in CLAIMS if (claim.better, claim.worse) == ("qat", "ptq"))
 
 
 def table_text(rows: Sequence[Row]) -> str:
-    """The whole answer, some 110 columns wide."""
-    parts = [_means(rows), _differences(rows, HEADLINE), _claims(rows), _surprises(rows), _published()]
+    """The whole answer, some 105 columns wide."""
+    parts = [_means(rows), _differences(rows), _claims(rows), _surprises(rows), _published()]
     return "\n\n".join(parts) + "\n"
 
 
 def table_csv(rows: Sequence[Row]) -> str:
-    """One line a network and width: means in percent, differences in points with the ends of their intervals."""
-    head = ["network", "weight_bits", "seeds", "images", *(f"{arm}_percent" for arm in ARMS)]
+    """One line a network and width: means in percent, differences in points, each with the ends of its interval over seeds."""
+    head = ["network", "weight_bits", "seeds", "images"]
+    head += [f"{arm}_{what}" for arm in ARMS for what in ("percent", "low", "high")]
     for claim in CLAIMS:
         name = _minus(claim)
         head += [f"{name}_points", f"{name}_low", f"{name}_high", f"{name}_verdict"]
     lines: list[list[object]] = [[*head]]
     for row in rows:
         line: list[object] = [row.network, row.bits, row.seeds, row.images]
-        line += [f"{100 * mean:.4f}" for mean in row.accuracies.mean(axis=0)]
+        for arm in ARMS:
+            mean = t_interval(row.column(arm))
+            line += [f"{100 * end:.4f}" for end in (mean.value, mean.low, mean.high)]
         for claim in CLAIMS:
             found = row.compare(claim)
             line += [f"{100 * end:.4f}" for end in (found.student.value, found.student.low, found.student.high)]
@@ -54,53 +61,57 @@ def seeds_csv(rows: Sequence[Row]) -> str:
 
 def _means(rows: Sequence[Row]) -> str:
     """The five columns and the drop."""
-    above = "".join(f"{head:>9}{'drop':>8}" if head == "PTQ" else f"{head:>9}" for head in _HEADS)
-    below = "".join(f"{word:>9}{'points':>8}" if head == "PTQ" else f"{word:>9}" for head, word in zip(_HEADS, _BELOW))
-    lines = [f"{'network':<17}{'seeds':>6}{above}", f"{'':<17}{'':>6}{below}"]
+    above = "".join(f"{head:>14}{'drop':>8}" if head == "PTQ" else f"{head:>14}" for head in _HEADS)
+    below = "".join(f"{word:>14}{'points':>8}" if head == "PTQ" else f"{word:>14}" for head, word in zip(_HEADS, _BELOW))
+    lines = [f"{'network':<15}{'seeds':>6}{above}", f"{'':<15}{'':>6}{below}"]
     for row in rows:
-        means = 100 * row.accuracies.mean(axis=0)
-        drop = means[0] - means[1]
-        numbers = "".join(f"{mean:>9.2f}" + (f"{drop:>8.2f}" if arm == "ptq" else "") for arm, mean in zip(ARMS, means))
-        lines.append(f"{row.name:<17}{row.seeds:>6}{numbers}")
-    images = _range({row.images for row in rows})
-    extra = ", ".join(f"{network} {EXTRA[network]['epochs']}" for network in dict.fromkeys(row.network for row in rows))
+        found = [t_interval(100 * row.column(arm)) for arm in ARMS]
+        cells = [f"{f'{one.value:.2f} +-{one.half:.2f}':>14}" for one in found]
+        cells[1] += f"{found[0].value - found[1].value:>8.2f}"
+        lines.append(f"{row.name:<15}{row.seeds:>6}{''.join(cells)}")
     first = rows[0].first_seed
     last = first + max(row.seeds for row in rows) - 1
-    lines += [
-        "",
-        f"Mean accuracy in percent; digits, {images} test images a seed; the quantized columns are integer networks.",
-        "PTQ as a converter does it: smallest and largest number are the range, a channel's weights have a scale of their own.",
-        f"QAT trains on for some epochs ({extra}). The control trains on as long in float, and is then quantized (PTQ of that).",
-        f"Seeds {first} to {last}: no setting was chosen by them. A seed s has its own weights, batches, and split (s mod 10).",
-        "The ten splits cut the same 1,797 digits and overlap: two seeds share test images. So an interval says what training",
+    images = _range({row.images for row in rows})
+    extra = ", ".join(f"{network} {EXTRA[network]['epochs']}" for network in dict.fromkeys(row.network for row in rows))
+    widths = {row.width for row in rows if row.network != "mlp"}
+    told = [
+        f"Accuracy in percent, mean over seeds, +-: 95 % t-interval over seeds. Digits, {images} test images a seed. "
+        "W4A8: weights of 4 bits, activations of 8. The quantized columns are integer networks.",
+        "PTQ as a converter does it: ranges from smallest to largest number, a scale for each channel of a weight.",
+        f"QAT goes on from PTQ for some epochs ({extra}). The control trains as long in float (float + epochs), and is then "
+        "quantized (PTQ of that).",
+        f"Seeds {first} to {last}: no setting was chosen by them. Seed s has its own weights, batches, split (s mod 10).",
+        "The ten splits cut the same 1,797 digits and overlap: two seeds share test images. So an interval says what training "
         "again on these digits would give; for other digits it is too short.",
     ]
-    widths = {row.width for row in rows if row.network != "mlp"}
     if widths:
-        lines.append(f"The convolutional networks are {_range(widths)} channels wide at the stem; `models` builds {USUAL_WIDTH}.")
-    return "\n".join(lines)
+        told.append(f"The convolutional networks are {_range(widths)} channels wide at the stem; `models` builds {USUAL_WIDTH}.")
+    return "\n".join([*lines, "", *(line for text in told for line in _filled(text))])
 
 
-def _differences(rows: Sequence[Row], claim: Claim) -> str:
-    """The headline, row by row."""
-    lines = [f"What quantization-aware training is worth: {_minus(claim, ' - ')}, paired by seed (95 % t-interval over seeds)"]
-    for row in rows:
-        found = row.compare(claim)
-        student = found.student
-        ends = f"({100 * student.low:+.2f} to {100 * student.high:+.2f})"
-        points = f"{100 * student.value:>+7.2f} {ends:<18} points"
-        images = f"{row.images * student.value:>+7.1f} of {row.images} images"
-        seeds = f"ahead in {found.ahead}, behind in {found.behind} of {row.seeds} seeds"
-        lines.append(f"{row.name:<17}{points} ={images}; {seeds}: {found.verdict}")
-    clear = {row.name: row.compare(claim).clear for row in rows}
-    told = ", ".join(f"{name} {count}" for name, count in clear.items())
-    lines.append(f"Seeds whose own images alone decide it (McNemar p < 0.05, over images): {told}.")
+def _differences(rows: Sequence[Row]) -> str:
+    """What training with quantization is worth, without the control and with it, row by row."""
+    lines = [
+        "What quantization-aware training is worth, paired by seed",
+        f"{'':<17}{'points':>8}{'95 %, over seeds':>19}{'images':>16}{'seeds ahead / behind':>23}",
+    ]
+    for claim, text in ((_PLAIN, "PTQ without the extra epochs"), (HEADLINE, "what is left when the float network had them too")):
+        lines.append(f"{_minus(claim, ' - ')}: {text}")
+        for row in rows:
+            found = row.compare(claim)
+            points = 100 * found.student.value
+            ends = f"{100 * found.student.low:+.2f} to {100 * found.student.high:+.2f}"
+            images = f"{row.images * found.student.value:+.1f} of {row.images}"
+            seeds = f"{found.ahead} / {found.behind}"
+            lines.append(f"  {row.name:<15}{points:>+8.2f}{ends:>19}{images:>16}{seeds:>23}   {found.verdict}")
+    clear = ", ".join(f"{row.name} {row.compare(HEADLINE).clear}" for row in rows)
+    lines += _filled(f"Seeds that their own images decide against the control (McNemar, p < 0.05 over images): {clear}.")
     return "\n".join(lines)
 
 
 def _claims(rows: Sequence[Row]) -> str:
     """Which sentences survive, and for which rows."""
-    lines = ["Which claims survive (95 % t-interval over seeds clear of zero):"]
+    lines = ["Which claims survive (mean difference in points; shown: its 95 % t-interval over seeds is clear of 0)"]
     apart = []
     for claim in CLAIMS:
         by_verdict: dict[str, list[str]] = {}
@@ -114,14 +125,14 @@ def _claims(rows: Sequence[Row]) -> str:
             lines += _wrapped(f"  {label:<35}{verdict + ':':<23}", names)
     count = len(rows) * len(CLAIMS)
     lines.append(f"These are {count} intervals: at 95 % about {count / 20:.1f} of them miss the truth by luck alone.")
-    agreed = "The paired bootstrap over seeds says the same everywhere."
-    lines.append(agreed if not apart else f"The paired bootstrap over seeds decides otherwise for: {'; '.join(apart)}.")
+    agreed, differed = "The paired bootstrap over seeds says the same everywhere.", "The paired bootstrap decides otherwise for"
+    lines += [agreed] if not apart else _filled(f"{differed}: {'; '.join(apart)}.")
     return "\n".join(lines)
 
 
 def _surprises(rows: Sequence[Row]) -> str:
     """The two runs that the lecture's surprises are made of."""
-    lines = ["Two surprises, found by a sweep: every run above was looked through, and the most striking is shown."]
+    lines = ["Two surprises, found by a sweep: all runs above were looked through for the most striking one."]
     for text, better, worse in (("QAT loses to PTQ", "ptq", "qat"), ("QAT beats float", "qat", "float")):
         found = surprises(list(rows), better, worse)
         total = sum(row.seeds for row in rows)
@@ -131,15 +142,15 @@ def _surprises(rows: Sequence[Row]) -> str:
         accuracies = found.row.accuracies[found.seed]
         shown = (("float", "float"), ("PTQ", "ptq"), ("QAT", "qat"))
         told = ", ".join(f"{name} {100 * accuracies[ARMS.index(arm)]:.2f}" for name, arm in shown)
-        lines.append(
-            f"  {text:<18}{found.row.name}, seed {found.row.first_seed + found.seed} ({told}): "
-            f"{found.test.images} of {found.row.images} images, McNemar p = {found.test.p:.2g}."
-        )
+        lines += [
+            f"  {text:<18}{found.row.name}, seed {found.row.first_seed + found.seed} ({told})",
+            f"{'':<20}by {found.test.images} of {found.row.images} images, McNemar p = {found.test.p:.2g}.",
+        ]
         luck = min(1.0, found.test.p * found.of)
         worth_it = "clear all the same" if luck < 0.05 else "nothing that luck would not do"
         lines.append(
             f"{'':<20}{found.such} of {found.of} runs point this way; picked out of {found.of}, "
-            f"p is at most {luck:.2g} (Bonferroni): {worth_it}."
+            f"p is {luck:.2g} (Bonferroni): {worth_it}."
         )
     return "\n".join(lines)
 
@@ -152,16 +163,17 @@ def _published() -> str:
     ]
     for row in PUBLISHED:
         lines.append(f"{row.network:<23}{row.float_:>9.2f}{row.ptq:>9.2f}{row.float_ - row.ptq:>8.2f}{row.qat:>9.2f}")
-    lines.append("")
     shares = " / ".join(f"{100 * share:.0f} %" for share in SHARES)
-    lines.append(
-        f"Standard error over images: as if on separate images; or on the same ones, {shares} right under one of the two only"
-    )
+    lines += [
+        "",
+        "What their differences are worth: points, and the standard error over images",
+        f"{'':<43}as if on other    on the same ones, {shares}",
+        f"{'':<43}images            right under only one",
+    ]
     for found in worth():
         paired = " / ".join(f"{error:.2f}" for error in found.paired)
-        lines.append(
-            f"  {found.network:<22}{found.what:<12}{found.points:>+6.2f}   {found.unpaired:.2f}; {paired}   {found.reading}"
-        )
+        errors = f"{found.unpaired:>7.2f}{paired:>25}"
+        lines.append(f"  {found.network:<22}{found.what:<12}{found.points:>+6.2f}{errors}           {found.reading}")
     kinds: dict[str, int] = {}
     for found in worth():
         kinds[found.reading] = kinds.get(found.reading, 0) + 1
@@ -182,7 +194,7 @@ def _minus(claim: Claim, sign: str = "_minus_") -> str:
     return f"{names[claim.better]}{sign}{names[claim.worse]}"
 
 
-def _wrapped(start: str, names: Iterable[str], width: int = 118) -> list[str]:
+def _wrapped(start: str, names: Iterable[str], width: int = _COLUMNS) -> list[str]:
     """Names after a start, in as many lines as they need."""
     lines, line = [], start
     for place, name in enumerate(list(names)):
@@ -192,6 +204,11 @@ def _wrapped(start: str, names: Iterable[str], width: int = 118) -> list[str]:
             line, piece = " " * len(start), name
         line += piece
     return [*lines, line]
+
+
+def _filled(text: str) -> list[str]:
+    """A sentence in lines."""
+    return textwrap.wrap(text, _COLUMNS, subsequent_indent="  ")
 
 
 def _range(counts: set[int]) -> str:
