@@ -247,12 +247,35 @@ def test_results_of_other_settings_are_not_mixed_in(tmp_path, capsys, monkeypatc
     assert "must have been made with settings" in capsys.readouterr().err
 
 
+def test_what_differs_in_the_settings_is_named_and_nothing_else(tmp_path):
+    """A whole plan is a screen of JSON; who meets this needs the one number."""
+    old = TablePlan.of(width=8).settings | {"extra": {**table_runs.EXTRA, "resnet": table_runs.EXTRA["resnet"] | {"epochs": 5}}}
+    Kept(tmp_path / "t.json", "table", old | {"rows": 512}).add({})
+    want, got = "extra resnet epochs 10, rows (none), width 6", "extra resnet epochs 5, rows 512, width 8"
+    with pytest.raises(ValueError) as caught:
+        Kept(tmp_path / "t.json", "table", TablePlan.of().settings)
+    assert f"must have been made with settings {want}, got {got}. Move" in str(caught.value)
+
+
+def test_another_width_has_files_of_its_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(table_runs, "RECIPES", {"mobilenet": SHORT})
+    monkeypatch.setattr(table_runs, "EXTRA", {"mobilenet": SHORT})
+    command = ["study", "table", "--networks", "mobilenet", "--bits", "8", "--seeds", "2", "--width", "2", "--jobs", "1"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    out, _ = capsys.readouterr()
+    made = ["seeds_width2.csv", "table_width2.csv", "table_width2.json", "table_width2.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == made
+    assert "2 channels wide at the stem" in out and "table_width2.txt, table_width2.csv, seeds_width2.csv" in out
+
+
 def test_wrong_usage_is_said_so(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     assert main(["study", "table", "--networks", "vgg", "--out", str(tmp_path)]) == 3
     assert "networks must be some of" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["study", "table", "--bits", "eight"])
+    assert "must be whole numbers with commas between them, such as 8,4, got 'eight'" in capsys.readouterr().err
 
 
 def test_summaries_need_every_seed():

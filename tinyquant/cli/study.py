@@ -132,7 +132,10 @@ def _told(args: argparse.Namespace, name: str, text: str, table: str) -> int:
 
 def _numbers(text: str) -> tuple[int, ...]:
     """Whole numbers between commas."""
-    return tuple(int(word) for word in text.split(","))
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers with commas between them, such as 8,4, got {text!r}") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

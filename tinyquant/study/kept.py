@@ -79,11 +79,27 @@ class Kept:
             raise ValueError(f"{path} must be a file of results, got something else. Move it away, or name another file.")
         for key in ("study", "settings"):
             if content.get(key) != self.header[key]:
+                want, got = _apart(self.header[key], content.get(key))
                 raise ValueError(
-                    f"the results in {path} must have been made with {key} {json.dumps(self.header[key])}, "
-                    f"got {json.dumps(content.get(key))}. Move the file away, or name another."
+                    f"the results in {path} must have been made with {key} {want}, got {got}. "
+                    "Move the file away, or name another."
                 )
         results = content.get("results")
         if not isinstance(results, dict) or not all(isinstance(outcome, dict) for outcome in results.values()):
             raise ValueError(f"{path} must hold results, got none. Move it away, or name another file.")
         return results
+
+
+def _apart(want: Any, got: Any) -> tuple[str, str]:
+    """Two things as JSON; of two tables only the entries that differ."""
+    if isinstance(want, dict) and isinstance(got, dict):
+        keys = sorted(key for key in {*want, *got} if key not in want or key not in got or want[key] != got[key])
+        pairs = [(_apart(want[key], got[key]) if key in want and key in got else _one_sided(want, got, key)) for key in keys]
+        one, other = (", ".join(f"{key} {pair[side]}" for key, pair in zip(keys, pairs)) for side in (0, 1))
+        return one, other
+    return json.dumps(want), json.dumps(got)
+
+
+def _one_sided(want: dict[str, Any], got: dict[str, Any], key: str) -> tuple[str, str]:
+    """An entry that only one of two tables has."""
+    return json.dumps(want[key]) if key in want else "(none)", json.dumps(got[key]) if key in got else "(none)"
