@@ -37,7 +37,7 @@ def test_a_wrong_answer_is_met_with_its_smallest_input(tmp_path: Path) -> None:
     found = judged(text, tmp_path)
     assert found.verdict == "broken" and found.lines[0] == "1.2 dequantize breaks the law decodes_to_its_real"
     words = found.to_text()
-    assert "tinyquant hint 1.2" in words and "the sign of the zero point" in words
+    assert "tinyquant hint 1.2" in words and "subtracted on the way back" in words
     assert "zero_point=1" in words and "scale=1.0" in words
 
 
@@ -193,13 +193,33 @@ def test_lab_1_says_which_rule_of_ties_it_saw(tmp_path: Path) -> None:
     assert found.passed and "ties go half_up" in found.to_text()
 
 
-def test_a_bug_s_input_may_be_arrays_and_numpy_numbers() -> None:
+def test_a_bug_s_input_may_be_arrays_numpy_numbers_or_one_number() -> None:
     item = find_exercise("1.4")
-    assert examine(
-        item, lambda: {"x": np.array([128.0]), "scale": np.float64(1.0), "zero_point": np.int64(0)}
-    ).passed
-    assert examine(item, lambda: {"x": [128.0], "scale": -1.0}).verdict == "broken"
-    assert "issue" not in examine(item, lambda: {"x": [3.0]}).to_text()
+    arrays = {"x": np.array([128.0]), "scale": np.float64(1.0), "zero_point": np.int64(0)}
+    assert examine(item, lambda: arrays).passed
+    assert examine(item, lambda: {"x": 128.0}).passed
+    assert "onnxruntime" not in examine(item, lambda: {"x": [3.0]}).to_text()
+
+
+@pytest.mark.parametrize(
+    ("number", "given", "words"),
+    [
+        ("1.4", [128.0], "a dict of x, scale, zero_point, qmin, qmax, dtype; yours is list"),
+        ("1.4", {"x": [1.0], "colour": 1}, "yours has 'colour'"),
+        ("1.4", {"scale": 1.0}, "'x' must be given too"),
+        ("1.4", {"x": [1.0], "scale": -1.0}, "a positive scale"),
+        ("1.4", {"x": [1.0], "qmin": -3, "qmax": 3}, "codes -128..127, 0..255 or -8..7"),
+        ("1.4", {"x": ["a"]}, "plain numbers and lists of them"),
+        ("3.4", {"rmin": 2.0, "rmax": 1.0}, "rmin at most rmax"),
+        ("4.4", {"acc": [1], "multiplier": 5}, "a multiplier from 2**30 to 2**31 - 1"),
+        ("6.4", {"truth": [0, 0], "predicted": [0, 0]}, "at least one 1 in truth"),
+    ],
+)
+def test_an_input_that_is_none_is_told_what_one_is(number: str, given: object, words: str) -> None:
+    found = examine(find_exercise(number), lambda: given)
+    assert found.verdict == "broken" and words in found.to_text().replace("\n           ", " "), (
+        found.to_text()
+    )
 
 
 HINTS = ("one", "two", "three")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def _start(args: argparse.Namespace) -> int:
     """Write the starter."""
     sitting = find_sitting(args.sitting)
     path, kept = begin(sitting, lab_folder(), notebook=args.notebook, force=args.force)
-    print(f"{_shown(path)} is yours. {sitting.title}: {sitting.why}")
+    print(f"{_shown(path)} is yours: {sitting.title}.")
+    print(textwrap.fill(sitting.why, 80))
     if kept is not None:
         print(f"What was there is kept as {_shown(kept)}")
     first = sitting.exercises[0]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_origin, get_type_hints
 
 import numpy as np
 
@@ -87,7 +88,9 @@ def _report(item: Item, verdict: str, *lines: str) -> Report:
     room = 8 - len(given)
     shown: list[str] = []
     for line in given:
-        parts = textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11, break_on_hyphens=False, drop_whitespace=True)
+        parts = textwrap.wrap(
+            line, WIDTH, subsequent_indent=" " * 11, break_on_hyphens=False, drop_whitespace=True
+        )
         if len(line) > WIDTH and len(parts) - 1 <= room:
             room -= len(parts) - 1
             shown += [_cut(part) for part in parts]
@@ -223,21 +226,49 @@ def _out_of_time(item: Item, guard: Guard, limit: OutOfTime, cells: list[Cell] |
 def _case_of(item: Bug, given: object) -> Case | str:
     """The case that the student's fields make, or why they make none."""
     kind = find_law(item.law).kind
-    fields = tuple(kind._fields)  # type: ignore[attr-defined]
+    defaults = kind._field_defaults  # type: ignore[attr-defined]
+    fields = [name for name in kind._fields if name != "mode"]  # type: ignore[attr-defined]
+    named = ", ".join(fields)
     if not isinstance(given, dict):
-        return f"a dict of {', '.join(fields)}; got {type(given).__name__}"
+        return f"a dict of {named}; yours is {type(given).__name__}"
     unknown = [str(name) for name in given if name not in fields]
     if unknown:
-        return f"fields among {', '.join(fields)}; got {unknown[0]!r}"
+        return f"fields among {named}; yours has {unknown[0]!r}"
+    missing = [name for name in fields if name not in given and name not in defaults]
+    if missing:
+        return f"{missing[0]!r} must be given too; the fields are {named}"
+    kinds = get_type_hints(kind)
+    rows = {name for name, kind_of in kinds.items() if get_origin(kind_of) is tuple}
+    values = {name: _frozen(value) for name, value in given.items()}
+    values = {name: (v,) if name in rows and isinstance(v, (int, float)) else v for name, v in values.items()}
+    case = cast(Case, kind(**values))
     try:
-        case = cast(Case, kind(**{name: _frozen(value) for name, value in given.items()}))
-        return (
-            case
-            if is_legal(case)
-            else "numbers that may stand together: a positive scale, a zero point among the codes"
-        )
-    except (TypeError, ValueError) as error:
-        return f"{', '.join(fields)}, all those without a default; {error}"
+        if not all(_is_numbers(value) for name, value in values.items() if kinds[name] is not str):
+            raise TypeError
+        return case if is_legal(case) else _LEGAL[next(name for name in _LEGAL if name in fields)]
+    except (TypeError, ValueError, AttributeError):
+        return f"plain numbers and lists of them for {named}"
+
+
+_LEGAL = {
+    "zero_point": "a positive scale, codes -128..127, 0..255 or -8..7, the zero point among them",
+    "rmin": "rmin at most rmax, codes -128..127, 0..255 or -8..7",
+    "truth": "rows of 0 and 1 of the same length, at least one 1 in truth",
+    "multiplier": "a multiplier from 2**30 to 2**31 - 1, a shift from -30 to 8, no overflow",
+    "mode": "ordinary numbers, at least one",
+    "x": "ordinary numbers, at least one, and codes -128..127 where codes are asked for",
+    "scale": "a positive scale",
+}
+"""Field -> what numbers may stand together in a case that has it; the first field that occurs decides."""
+
+
+def _is_numbers(value: object) -> bool:
+    """A finite number, or a row of such."""
+    return (
+        all(map(_is_numbers, value))
+        if isinstance(value, tuple)
+        else isinstance(value, (int, float)) and math.isfinite(value)
+    )
 
 
 def _frozen(value: object) -> object:
