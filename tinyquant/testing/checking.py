@@ -7,7 +7,6 @@ which rule of ties a quantize follows (`tie_rule`).
 from __future__ import annotations
 
 import importlib.util
-import textwrap
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
@@ -19,11 +18,11 @@ from tinyquant.testing import exact
 from tinyquant.testing.cases import Case, MapCase, call, fits
 from tinyquant.testing.grid import grid
 from tinyquant.testing.law import LAWS, Abort, Broken, Functions, Law, find_law, laws_for, numbers
+from tinyquant.testing.report import one_line, report_lines
 from tinyquant.testing.shrink import complexity, shrink
 
 __all__ = ["CheckResult", "PropertyBroken", "assert_property", "check", "tie_rule"]
 
-WIDTH = 80
 _ASKED_FOR = ("rounding_mode",)
 """Laws that are only checked when the exercise names what they need."""
 
@@ -78,11 +77,11 @@ class CheckResult:
     def to_text(self, next_action: str = "") -> str:
         """The report: at most 8 lines of 80 columns, the last of them ``next_action`` where one is given."""
         if self.not_started:
-            return _line(f"{self.role} is not started yet: it raises NotImplementedError.")
+            return one_line(f"{self.role} is not started yet: it raises NotImplementedError.")
         if self.case is None or self.broken is None:
             rule = f"; ties go {self.tie_rule}" if self.tie_rule else ""
-            return _line(f"{self.role} keeps all {len(self.laws)} laws ({self.tries} inputs{rule}).")
-        return "\n".join(_report(self.role, self.broken_law, self.case, self.broken, self.looks_like, next_action))
+            return one_line(f"{self.role} keeps all {len(self.laws)} laws ({self.tries} inputs{rule}).")
+        return "\n".join(report_lines(self.role, self.broken_law, self.case, self.broken, self.looks_like, next_action))
 
     def to_dict(self) -> dict[str, object]:
         """The same as plain numbers, strings, lists and dicts, ready for json."""
@@ -97,59 +96,6 @@ class CheckResult:
 def _plain(value: object) -> object:
     """Tuples as lists."""
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
-
-
-def _line(text: str) -> str:
-    """The text on one line of 80 columns, cut with three dots if it is longer."""
-    text = " ".join(text.split()).encode("ascii", "replace").decode("ascii")
-    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
-
-
-_NEXT = "work this input by hand, then print each step of your code for it"
-
-
-def _report(role: str, name: str, case: Case, broken: Broken, looks_like: str = "", next_action: str = "") -> list[str]:
-    """The eight lines (seven when no known slip fits)."""
-    numbers_of_it = ", ".join(
-        f"{key}={_short(value)}" for key, value in case._asdict().items() if key not in _left_out(name, case)
-    )
-    lines = [f"{role} breaks the law {name}", f"  input    {numbers_of_it}",
-             f"  yours    {broken.yours}", f"  right    {broken.right}",
-             f"  allowed  {broken.allowed}"]  # fmt: skip
-    lines = [line if len(line) <= WIDTH else _line_indented(line) for line in lines]
-    words = textwrap.wrap(LAWS[name].words, WIDTH - 11)
-    lines.append("  the law  " + (words[0] if len(words) == 1 or looks_like else f"{words[0]}"))
-    if len(words) > 1:
-        # The last lines share the room that is left: a law of two lines leaves none for a guess of two.
-        lines.append("           " + " ".join(words[1:])[: WIDTH - 11])
-    if looks_like and len(lines) < 7:
-        lines.append(_line_indented(f"  like     {looks_like}"))
-    lines.append(_line_indented(f"  next     {next_action or _NEXT}"))
-    return [line.encode("ascii", "replace").decode("ascii") for line in lines]
-
-
-def _line_indented(line: str) -> str:
-    """One line cut to the width, its indentation kept."""
-    line = line.replace("\n", " ")
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
-
-
-def _left_out(name: str, case: Case) -> tuple[str, ...]:
-    """Fields a reader of the report does not need."""
-    unread: tuple[str, ...] = () if name in ("rounding_mode", "rounds_by_its_rule") else ("mode",)
-    return (*unread, "dtype") if getattr(case, "dtype", "float64") == "float64" else unread
-
-
-def _short(value: object) -> str:
-    """A value as it can be typed in again; a long row by its first numbers and its length."""
-    if not isinstance(value, tuple):
-        return repr(value)
-    text = "[" + ", ".join(_short(v) if isinstance(v, tuple) else repr(v) for v in value) + "]"
-    if len(text) <= 44 or len(value) < 3:
-        return text
-    if len(set(value)) == 1:
-        return f"[{value[0]!r}] * {len(value)}"
-    return f"[{value[0]!r}, {value[1]!r}, ...] ({len(value)} numbers)"
 
 
 def assert_property(name: str, case: Case, **functions: Callable[..., object]) -> None:
@@ -179,7 +125,7 @@ def assert_property(name: str, case: Case, **functions: Callable[..., object]) -
     one = find_law(name)
     broken = one.judge(case, functions)
     if broken is not None:
-        raise PropertyBroken("\n".join(_report(one.role, name, case, broken))) from broken.error
+        raise PropertyBroken("\n".join(report_lines(one.role, name, case, broken))) from broken.error
 
 
 def check(

@@ -37,7 +37,7 @@ def _number(role: str, case: object, functions: Functions, what: str) -> Fractio
 # times_smaller
 
 
-@law("times_smaller", BytesCase, "how many times smaller: the float model's bytes divided by the int8 model's")
+@law("times_smaller", BytesCase, "times smaller: the float model's bytes over the int8 model's bytes")
 def times_smaller_is_the_ratio(case: BytesCase, functions: Functions) -> Broken | None:
     """float_bytes / int8_bytes, a fraction of bytes and not rounded to a whole number."""
     value, right = _number("times_smaller", case, functions, "ratio"), Fraction(case.float_bytes, case.int8_bytes)
@@ -46,7 +46,7 @@ def times_smaller_is_the_ratio(case: BytesCase, functions: Functions) -> Broken 
     return Broken(show(value), f"{show(right)} = {case.float_bytes} / {case.int8_bytes}", "a float32 rounding")
 
 
-@law("times_smaller", BytesCase, "only the ratio counts: both sizes in bits (times 8) give the same answer")
+@law("times_smaller", BytesCase, "only the ratio counts: both sizes in bits give the same answer")
 def times_smaller_in_any_unit(case: BytesCase, functions: Functions) -> Broken | None:
     """times_smaller(8 a, 8 b) = times_smaller(a, b): a multiplication by 8 is exact in any float."""
     value = _number("times_smaller", case, functions, "ratio")
@@ -67,26 +67,28 @@ def _images(case: AccuracyCase) -> int:
 @law("images_lost", AccuracyCase, "images are counted: the answer is a whole number")
 def images_are_whole(case: AccuracyCase, functions: Functions) -> Broken | None:
     """An integer, or a float without a fraction."""
-    value = _number("images_lost", case, functions, "images")
+    value = _number("images_lost", case, functions, "number of images")
     return None if value.denominator == 1 else Broken(f"{float(value)!r} images", f"{_images(case)}, a whole number")
 
 
-@law("images_lost", AccuracyCase, "fewer right after than before is a loss, above 0; more right is a gain, below 0")
+@law("images_lost", AccuracyCase, "fewer right after than before is a loss, above 0; more is below 0")
 def a_loss_is_positive(case: AccuracyCase, functions: Functions) -> Broken | None:
-    """The sign of the answer is that of before - after."""
-    value, right = _number("images_lost", case, functions, "images"), _images(case)
-    if value * right > 0 or right == 0:
+    """The answer never has the other sign than before - after."""
+    value, right = _number("images_lost", case, functions, "number of images"), _images(case)
+    if value * right >= 0:
         return None
     return Broken(f"{show(value)} images", f"{right}: {case.before} % before, {case.after} % after")
 
 
-@law("images_lost", AccuracyCase, "100 % is all the images: (before - after) / 100 of them were lost, to the nearest image")
+@law("images_lost", AccuracyCase, "(before - after) / 100 of all the images, to the nearest image")
 def images_lost_are_counted(case: AccuracyCase, functions: Functions) -> Broken | None:
     """round((before - after) / 100 * images)."""
-    value, right = _number("images_lost", case, functions, "images"), _images(case)
+    value, right = _number("images_lost", case, functions, "number of images"), _images(case)
     if value == right:
         return None
-    return Broken(f"{show(value)} images", f"{right}: {case.before} % - {case.after} % of {case.images} images")
+    exactly = (Fraction(case.before) - Fraction(case.after)) * case.images / 100
+    why = f"({case.before} - {case.after}) / 100 * {case.images} = {show(exactly)}"
+    return Broken(f"{show(value)} images", f"{right}: {why}")
 
 
 # sign_test
@@ -115,15 +117,15 @@ def sign_test_takes_either_side(case: SignCase, functions: Functions) -> Broken 
     return Broken(f"p = {show(p)}; with a and b swapped {show(swapped)}", f"{show(exact.sign_test(*case))} for both")
 
 
-@law("sign_test", SignCase, "p: how often so many tosses of a fair coin split as unevenly as this, or more so, either way")
+@law("sign_test", SignCase, "a fair coin's chance of so uneven a split or worse, on either side")
 def sign_test_is_exact(case: SignCase, functions: Functions) -> Broken | None:
     """min(1, 2 * sum of C(n, k) / 2**n for k up to the smaller count)."""
     p, right = _number("sign_test", case, functions, "probability"), exact.sign_test(*case)
     if abs(p - right) <= _PROBABILITY * right:
         return None
     tosses, fewer = case.only_a + case.only_b, min(case.only_a, case.only_b)
-    return Broken(f"p = {show(p)}", f"p = {show(right)}: {tosses} tosses, at most {fewer} of one kind, times 2 (at most 1)",
-                  "a part in 10**9")  # fmt: skip
+    answer = f"p = {show(right)}: 2 * P({fewer} or fewer of {tosses}), at most 1"
+    return Broken(f"p = {show(p)}", answer, "one part in 10**9")
 
 
 # recall
@@ -144,7 +146,7 @@ def recall_is_the_share_found(case: RecallCase, functions: Functions) -> Broken 
     return Broken(f"recall {show(value)}", f"{show(right)}: {found} of {ones} ones were found", "a float32 rounding")
 
 
-@law("recall", RecallCase, "a false alarm (predicted 1, in truth 0) does not change the recall")
+@law("recall", RecallCase, "a false alarm (predicted 1, truth 0) does not change the recall")
 def recall_ignores_false_alarms(case: RecallCase, functions: Functions) -> Broken | None:
     """Predicting other things where the truth is 0 gives the same recall."""
     alarmed = case._replace(predicted=tuple(p if t else 1 for t, p in zip(case.truth, case.predicted)))
@@ -186,7 +188,7 @@ def threshold_is_a_score(case: ThresholdCase, functions: Functions) -> Broken | 
     return Broken(f"t = {show(t)}", f"one of the scores: {show(_best(case))}")
 
 
-@law("choose_threshold", ThresholdCase, "with predicted = scores >= t, the recall is at least the one asked for")
+@law("choose_threshold", ThresholdCase, "with predicted = scores >= t, at least the recall asked for")
 def threshold_finds_enough(case: ThresholdCase, functions: Functions) -> Broken | None:
     """found / ones >= recall."""
     t = _number("choose_threshold", case, functions, "threshold")
@@ -196,7 +198,7 @@ def threshold_finds_enough(case: ThresholdCase, functions: Functions) -> Broken 
     return Broken(f"t = {show(t)}: {found} of {ones} found", f"t = {show(_best(case))}: at least {show(_wanted(case))} of {ones}")
 
 
-@law("choose_threshold", ThresholdCase, "of the thresholds with enough recall, one with the fewest false alarms")
+@law("choose_threshold", ThresholdCase, "of the thresholds with enough recall, one with fewest false alarms")
 def threshold_has_few_false_alarms(case: ThresholdCase, functions: Functions) -> Broken | None:
     """No score finds enough with fewer zeros above it."""
     t = _number("choose_threshold", case, functions, "threshold")
@@ -204,7 +206,7 @@ def threshold_has_few_false_alarms(case: ThresholdCase, functions: Functions) ->
     fewest = _counts(case, Fraction(best))[1]
     if alarms <= fewest:
         return None
-    return Broken(f"t = {show(t)}: {alarms} false alarms", f"t = {show(best)}: {fewest}, and enough are found")
+    return Broken(f"t = {show(t)}, with false alarms: {alarms}", f"t = {show(best)}, false alarms: {fewest}, and enough found")
 
 
 # paired_interval
@@ -233,7 +235,7 @@ def interval_is_in_order(case: PairedCase, functions: Functions) -> Broken | Non
     return None if low <= high else Broken(f"({show(low)}, {show(high)})", "the smaller end first")
 
 
-@law("paired_interval", PairedCase, "the middle of the interval is the mean of the differences a - b, seed by seed")
+@law("paired_interval", PairedCase, "the middle is the mean of the differences a - b, seed by seed")
 def interval_is_centred(case: PairedCase, functions: Functions) -> Broken | None:
     """(low + high) / 2 = mean(a - b)."""
     low, high = pair(call(functions["paired_interval"], given(case)), "low", "high")
@@ -243,7 +245,7 @@ def interval_is_centred(case: PairedCase, functions: Functions) -> Broken | None
     return Broken(f"({show(low)}, {show(high)}), middle {show((low + high) / 2)}", f"middle {show(mean)}", "a float32 rounding")
 
 
-@law("paired_interval", PairedCase, "half the width is t * sd / sqrt(n), sd of the n differences, with n - 1 below the fraction")
+@law("paired_interval", PairedCase, "half the width is t * sd / sqrt(n), sd of a - b with n - 1 below")
 def interval_has_its_width(case: PairedCase, functions: Functions) -> Broken | None:
     """(high - low) / 2 = t * sd(a - b) / sqrt(n)."""
     low, high = pair(call(functions["paired_interval"], given(case)), "low", "high")

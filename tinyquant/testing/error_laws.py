@@ -39,7 +39,8 @@ def _parts(case: MapCase, functions: Functions) -> tuple[list[Fraction], list[Fr
 
 def _reach(case: MapCase) -> tuple[Fraction, Fraction]:
     """The lowest and the highest real number that has a code."""
-    return tuple(exact.dequantize(end, case.scale, case.zero_point) for end in (case.qmin, case.qmax))  # type: ignore[return-value]
+    ends = (exact.dequantize(end, case.scale, case.zero_point) for end in (case.qmin, case.qmax))
+    return next(ends), next(ends)
 
 
 def _room(case: MapCase, x: float) -> Fraction:
@@ -48,7 +49,7 @@ def _room(case: MapCase, x: float) -> Fraction:
     return 8 * _ULP * (abs(Fraction(x)) + max(map(abs, _reach(case))) + Fraction(case.scale))
 
 
-@law("split_error", MapCase, "two arrays of real numbers, one number each for each x; x itself stays as it was")
+@law("split_error", MapCase, "two arrays with a number for each x; x itself stays as it was")
 def split_gives_two_arrays(case: MapCase, functions: Functions) -> Broken | None:
     """Shapes; the input untouched."""
     values = given(case)
@@ -86,7 +87,7 @@ def parts_add_up(case: MapCase, functions: Functions) -> Broken | None:
     return None
 
 
-@law("split_error", MapCase, "clipping = clip(x, lowest, highest) - x: 0 inside, the way back to the last code outside")
+@law("split_error", MapCase, "clipping = clip(x, lowest, highest) - x, which is 0 inside")
 def clipping_is_what_clip_does(case: MapCase, functions: Functions) -> Broken | None:
     """lowest = scale * (qmin - zero_point), highest = scale * (qmax - zero_point)."""
     low, high = _reach(case)
@@ -123,10 +124,10 @@ def rules_disagree_on_x(case: TieCase, functions: Functions) -> Broken | None:
     first, second = (exact.round_to_int(x, mode) for mode in case)
     if first != second:
         return None
-    tries = (Fraction(n, 2) for n in range(-3, 4))
-    telling = next(t for t in tries if exact.round_to_int(t, case.mode_a) != exact.round_to_int(t, case.mode_b))
-    answers = [exact.round_to_int(telling, mode) for mode in case]
-    return Broken(f"x = {show(x)}: both make {first} of it", f"{show(telling)}, for one: {answers[0]} and {answers[1]}")
+    tries = [[exact.round_to_int(Fraction(n, 2), mode) for mode in case] for n in (1, -1, 3, -3)]
+    telling = next(n for n, (a, b) in zip((0.5, -0.5, 1.5, -1.5), tries) if a != b)
+    a, b = (exact.round_to_int(Fraction(telling), mode) for mode in case)
+    return Broken(f"x = {float(x)!r}: both make {first} of it", f"an x that parts them, such as {telling}: {a} and {b}")
 
 
 # scale_gradient
@@ -174,19 +175,19 @@ def _wrong_pull(case: ScaleCase, functions: Functions, inside: bool) -> Broken |
     return None
 
 
-@law("scale_gradient", ScaleCase, "inside, an x pulls on the scale with (its code - x / scale), times what arrives")
+@law("scale_gradient", ScaleCase, "inside, x pulls on the scale with (its code - x / scale) * upstream")
 def rounding_pulls_on_the_scale(case: ScaleCase, functions: Functions) -> Broken | None:
     """upstream * (round(x / scale) - x / scale)."""
     return _wrong_pull(case, functions, inside=True)
 
 
-@law("scale_gradient", ScaleCase, "a clipped x pulls on the scale with the end code itself, qmin or qmax, times what arrives")
+@law("scale_gradient", ScaleCase, "outside, x pulls on the scale with qmin or qmax, times upstream")
 def the_end_code_pulls_on_the_scale(case: ScaleCase, functions: Functions) -> Broken | None:
     """upstream * qmin below, upstream * qmax above."""
     return _wrong_pull(case, functions, inside=False)
 
 
-@law("scale_gradient", ScaleCase, "all the numbers share one scale: its gradient is one number, the sum of what each pulls")
+@law("scale_gradient", ScaleCase, "one scale for all, so one gradient: the sum of what each x pulls")
 def pulls_are_summed(case: ScaleCase, functions: Functions) -> Broken | None:
     """The sum over x; each x within its own room."""
     (value,) = numbers(call(functions["scale_gradient"], given(case)), 1, "gradient")

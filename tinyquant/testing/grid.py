@@ -81,7 +81,7 @@ def _range_cases() -> list[Case]:
 
 def _round_cases() -> list[Case]:
     """Halves, quarters and whole numbers on either side of 0."""
-    x = tuple(n / 4 for n in range(-22, 23)) + (100.5, -100.5, 101.5, -101.5, 1e6 + 0.5, -1e6 - 0.5)
+    x = tuple(n / 4 for n in range(-102, 103)) + (100.5, -100.5, 101.5, -101.5, 1e6 + 0.5, -1e6 - 0.5)
     return [RoundCase(x)]
 
 
@@ -164,7 +164,8 @@ def _layer_cases() -> list[Case]:
 
 def _gradient_cases() -> list[Case]:
     """Points away from kinks; upstream gradients that are all different, so that no errors cancel."""
-    points = [(0.5,), (0.5, -1.25), (2.0, 0.25, -0.75), (-0.1, 0.2, 0.3, -0.4), (1.0, 1.5, -2.0, 0.125, -0.5)]
+    points = [(0.5,), (0.5, -1.25), (2.0, 0.25, -0.75), (-0.1, 0.2, 0.3, -0.4), (1.0, 1.5, -2.0, 0.125, -0.5),
+              (0.25, -0.5, 0.75, -1.0, 1.25), (-1.5, 0.625, 0.875, -0.375, 1.75)]  # fmt: skip
     return [GradientCase(x, tuple(0.7 - 0.9 * n + 0.3 * n * n for n in range(len(x)))) for x in points]
 
 

@@ -23,7 +23,7 @@ def _batches_cases() -> list[Case]:
         ((3.0, 1.0, 2.0), (9.0,), (4.0, 5.0)), ((-3.0, -1.0), (-9.0,)), ((0.1, -0.2, 0.3), (-0.4, 0.5)), ((5.0, 5.0), (5.0,)),
         ((-8.0, 1.0), (-2.0, 16.0)), ((16.0, -1.0), (2.0, -8.0)), ((1000.0, -0.001), (2.0,)),
     ]  # fmt: skip
-    more = [tuple(tuple(float((7 * n + 5 * b) % 23 - off) for n in range(6)) for b in range(4)) for off in range(0, 24, 2)]
+    more = [tuple(tuple(float((7 * n + 5 * b) % 23 - off) for n in range(6)) for b in range(4)) for off in range(-10, 34)]
     return [BatchesCase(batches) for batches in (*rows, *more)]
 
 
@@ -35,6 +35,7 @@ def _percentile_cases() -> list[Case]:
         (*(n / 16 for n in range(-10, 10)), 1000.0), (*(n / 8 for n in range(199)), 500.0),
         (-900.0, *(n / 64 for n in range(-99, 99)), 900.0),
         tuple((37 * n % 1000) / 8 - 60 for n in range(1000)), tuple(n * n / 16 for n in range(40)), (0.0,) * 30 + (4.0,) * 10,
+        (0.0,) * 60 + tuple(float(n) for n in range(1, 41)),
     ]  # fmt: skip
     return [PercentileCase(x, percent) for x in rows for percent in (100.0, 99.0, 98.0, 90.0, 80.0, 50.0)]
 
@@ -44,8 +45,8 @@ def _mse_cases() -> list[Case]:
     steps = tuple(n / 64 for n in range(64))
     rows: list[tuple[float, ...]] = [
         (0.0,), (1.0,), (-1.0,), (0.0, 1.0), (0.25, 1.0), (-0.5, 0.5), (-1.0, 0.3, 2.0), (0.0, 1.0, 2.0, 3.0), (5.0, 6.0),
-        (-7.0, -5.0), (0.0, 0.1, 0.2, 0.9), (1.0, 1.0, 1.0, 7.5), (-4.0, 0.5, 0.75), steps, tuple(-n for n in steps),
-        tuple(2 * n - 1 for n in steps),
+        (-7.0, -5.0), (0.0, 0.1, 0.2, 0.9), (1.0, 1.0, 1.0, 7.5), (1.0,) * 40 + (3.0,), (-4.0, 0.5, 0.75), steps,
+        tuple(-n for n in steps), tuple(2 * n - 1 for n in steps),
     ]  # fmt: skip
     outliers = [(*steps * 16, 4.0), (*(-n for n in steps * 16), -4.0), (*(2 * n - 1 for n in steps * 16), 6.0),
                 (*(0.5 for _ in range(60)), 4.0), (*(n * n for n in steps * 8), 3.0)]  # fmt: skip

@@ -150,14 +150,15 @@ def laws_for(role: str) -> list[Law]:
 
 def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
     """What a function returned as exact numbers; `Unusable` when it is not ``count`` finite numbers."""
+    wanted = f"an array of {count} {what}, one for each input" if count != 1 else f"one {what.removesuffix('s')}"
     try:
         array = np.asarray(result)
     except ValueError:
-        raise Unusable("a ragged list", f"an array of {count} {what}") from None
+        raise Unusable("a ragged list", wanted) from None
     if array.dtype.kind not in "iufb":
-        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", f"an array of {count} {what}")
+        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", wanted)
     if array.size != count:
-        raise Unusable(f"an array of shape {array.shape}", f"{count} {what}, one for each input")
+        raise Unusable(f"an array of shape {array.shape}", wanted)
     flat = array.ravel().tolist()
     for value in flat:
         if not math.isfinite(value):
@@ -175,7 +176,7 @@ def pair(result: object, first: str, second: str) -> tuple[Fraction, Fraction]:
 
 
 def show(value: Fraction | float | int) -> str:
-    """A number as short as it can be read: whole numbers whole, others with six digits."""
+    """A number as short as it can be read: whole numbers whole, others with six digits; large ones keep their fraction."""
     if value == int(value):
         return str(int(value))
-    return f"{float(value):.6g}"
+    return f"{float(value):.6g}" if -10000 < value < 10000 else f"{float(value):.12g}"

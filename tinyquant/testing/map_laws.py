@@ -66,9 +66,9 @@ def codes_and_dtype(case: MapCase, functions: Functions) -> Broken | None:
     right = "int8" if (case.qmin, case.qmax) == (-128, 127) else "an integer type"
     if result.dtype.kind not in "iu" or (right == "int8" and result.dtype != np.int8):
         return Broken(f"an array of {result.dtype}", f"an array of {right}")
-    for code in result.ravel().tolist():
+    for value, code in zip(case.x, result.ravel().tolist()):
         if not case.qmin <= code <= case.qmax:
-            return Broken(f"code {code}", f"a code from {case.qmin} to {case.qmax}")
+            return Broken(f"code {code} for {show(value)}", f"a code from {case.qmin} to {case.qmax}")
     return None
 
 

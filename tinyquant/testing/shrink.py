@@ -15,7 +15,7 @@ from tinyquant.testing.legal import is_legal as is_legal
 __all__ = ["complexity", "shrink"]
 
 _CHEAPEST = {"scale": 1.0, "qmin": -128, "qmax": 127, "dtype": "float64", "multiplier": 2**30, "shift": 1,
-             "images": 100, "percent": 100.0, "bits": 2, "recall": 1.0, "t": 1.0}  # fmt: skip
+             "before": 100.0, "after": 100.0, "images": 100, "percent": 100.0, "bits": 2, "recall": 1.0, "t": 1.0}  # fmt: skip
 """The simplest value of a field, where it is not 0."""
 
 _HOME = {name: float(value) for name, value in _CHEAPEST.items() if isinstance(value, (int, float))}
@@ -55,11 +55,11 @@ def complexity(case: Case) -> float:
 def _simpler_numbers(value: Any, home: Any) -> list[Any]:
     """Numbers to try in its place, simplest first."""
     if isinstance(value, int):
-        tries = [home, 0, 1, -1, 2, value // 2, -value, value - 1, value + 1]
+        tries = [home, 0, 1, -1, 2, value // 2, -value, value - value // 8, value - 1, value + 1]
     else:
         whole = float(int(value)) if math.isfinite(value) else 0.0
-        tries = [home, 0.0, 1.0, -1.0, 0.5, 2.0, whole, whole + 1, whole - 1, whole / 2, value / 2,
-                 int(value * 2) / 2, int(value * 64) / 64, -value]  # fmt: skip
+        tries = [home, 0.0, 1.0, -1.0, 0.5, 2.0, value - whole, whole, whole / 2, value / 2, whole - whole // 8, whole + 1,
+                 whole - 1, int(value * 2) / 2, int(value * 64) / 64, -value]  # fmt: skip
     return [t for t in dict.fromkeys(tries) if t != value]
 
 
@@ -67,12 +67,13 @@ def _simpler_items(item: Any, ragged: bool) -> Iterator[Any]:
     """What to try in place of one item of a row: simpler numbers; of a batch, where batches may differ in length, fewer too."""
     if not isinstance(item, tuple):
         yield from _simpler_numbers(item, type(item)(0))
-    elif ragged:
+        return
+    if ragged:
         half = len(item) // 2
         yield from (part for part in (item[:half], item[half:], item[:-1], item[1:]) if part)
-        for place, number in enumerate(item):
-            for other in _simpler_numbers(number, 0.0):
-                yield (*item[:place], other, *item[place + 1 :])
+    for place, number in enumerate(item):
+        for other in _simpler_numbers(number, 0.0):
+            yield (*item[:place], other, *item[place + 1 :])
 
 
 def _simpler(case: Case) -> Iterator[Case]:

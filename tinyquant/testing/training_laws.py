@@ -131,7 +131,7 @@ def qat_graph_equals_integer_graph(case: GraphCase, functions: Functions) -> Bro
         if len(where):
             index = tuple(int(i) for i in where[0])
             return Broken(
-                f"{name}{list(index)} is code {yours[index]}",
-                f"code {right[index]}, as in training; the first node to differ",
+                f"{name}{list(index)} is code {show(float(yours[index]))}",
+                f"code {show(float(right[index]))}, as in training; the first node to differ",
             )
     return None

@@ -17,9 +17,12 @@ from tinyquant.testing.cases import MapCase, call, given
 from tinyquant.testing.grid import grid
 from tinyquant.testing.law import Abort, Functions, Unusable, laws_for, numbers
 from tinyquant.testing.right_answers import right_answers, small_network, softmax
+from tinyquant.testing.wrong_counts import WRONG_COUNTS
+from tinyquant.testing.wrong_errors import WRONG_ERRORS
 from tinyquant.testing.wrong_integers import WRONG_INTEGERS
 from tinyquant.testing.wrong_maps import WRONG_MAPS
 from tinyquant.testing.wrong_quantizes import WRONG_QUANTIZES
+from tinyquant.testing.wrong_ranges import WRONG_RANGES
 
 __all__ = ["WrongAnswer", "companions", "looks_like", "roles", "wrong_answers"]
 
@@ -51,7 +54,8 @@ class WrongAnswer:
     fn: Answer
 
 
-_REGISTRY = [WrongAnswer(*row) for row in (*WRONG_QUANTIZES, *WRONG_MAPS, *WRONG_INTEGERS)]
+_ROWS = (*WRONG_QUANTIZES, *WRONG_MAPS, *WRONG_INTEGERS, *WRONG_RANGES, *WRONG_ERRORS, *WRONG_COUNTS)
+_REGISTRY = [WrongAnswer(*row) for row in _ROWS]
 
 
 def roles() -> list[str]:
@@ -101,7 +105,7 @@ def looks_like(role: str, fn: Answer, functions: Functions) -> str:
     Examples
     --------
     >>> looks_like("dequantize", lambda codes, scale, zero_point: scale * (codes.astype(int) + zero_point), {})
-    'turns the sign of the zero point around: it is subtracted from a code, not added'
+    'adds the zero point, which is subtracted on the way back from a code'
     """
     if role not in roles() or any(functions.get(name, own) is not own for name, own in companions(role).items()):
         return ""
@@ -132,8 +136,8 @@ def _agree(theirs: list[object], mine: list[object]) -> bool:
 
 
 def _spread(cases: list[Any]) -> list[Any]:
-    """At most some 40 of the cases, evenly taken."""
-    return cases[:: max(1, len(cases) // 40)]
+    """At most some 160 of the cases, evenly taken."""
+    return cases[:: max(1, len(cases) // 160)]
 
 
 def _called_with(case: Any) -> dict[str, Any]:

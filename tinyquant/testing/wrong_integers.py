@@ -29,7 +29,7 @@ def _sum(x: Any) -> Any:
 
 
 _ROUNDINGS = (
-    ("half_even", lambda x: np.rint(x), "takes np.round for school rounding: it sends ties to the even neighbour"),
+    ("half_even", lambda x: np.rint(x), "takes np.round for school rounding: it sends ties to even numbers"),
     ("half_up", lambda x: np.floor(x + 0.5), "adds a half and floors, which sends -2.5 to -2"),
     ("truncates", lambda x: np.trunc(x), "drops what is behind the point"),
     ("adds_then_truncates", lambda x: np.trunc(x + 0.5), "adds a half and truncates, which is wrong below zero"),
@@ -133,7 +133,7 @@ _MULTIPLIERS = (
         "one_bit_too_many",
         lambda real: _frexp(real),
         _NORMAL,
-        "forgets that a fraction just below 1 rounds up to 2**31, which does not fit",
+        "forgets that a fraction just below 1 rounds up to 2**31, too large",
     ),
     ("truncates", _truncated, _NEAREST, "cuts the multiplier off instead of rounding it"),
     ("in_float32", _in_float32, _NEAREST, "computes the real multiplier in float32, with 24 bits of the 31"),
@@ -250,7 +250,7 @@ def _layer(
 _LAYERS = (
     ("forgets_the_input_zero_point", "takes the input's codes for centred already"),
     ("forgets_the_bias", "leaves the bias out of the accumulator"),
-    ("bias_after_rescaling", "adds the bias after rescaling: it is in steps of S_x * S_w, not of the output"),
+    ("bias_after_rescaling", "adds the bias after rescaling: its steps are S_x * S_w, not S_y"),
     ("accumulates_in_sixteen_bits", "keeps the accumulator in 16 bits"),
     ("truncates", "shifts right without rounding"),
     ("clips_before_the_zero_point", "clips before the output's zero point is added"),

@@ -145,7 +145,7 @@ _DECODES = (
     (
         "adds_the_zero_point",
         lambda codes, scale, zero_point: scale * (codes.astype(float) + zero_point),
-        "turns the sign of the zero point around: it is subtracted from a code, not added",
+        "adds the zero point, which is subtracted on the way back from a code",
     ),
     (
         "subtracts_after_scaling",
@@ -178,7 +178,7 @@ _FAKES = (
     (
         "rounds_only",
         lambda x, scale, zero_point, qmin=-128, qmax=127: _steps(x, scale) * scale,
-        "only rounds: fake-quant must also clip, or training never sees saturation",
+        "only rounds: without clipping, training never sees saturation",
     ),
     (
         "clips_only",
@@ -212,7 +212,7 @@ _FAKES = (
     (
         "adds_noise",
         lambda x, scale, zero_point, qmin=-128, qmax=127: x + scale * (np.arange(x.size) % 5 - 2) / 4,
-        "adds noise of half a step: the real error is determined, and the result lies on the grid",
+        "adds noise of half a step: the real error is no accident",
     ),
 )
 
@@ -225,7 +225,7 @@ _STES = (
     (
         "true_derivative",
         lambda upstream, x, scale, zero_point, qmin=-128, qmax=127: upstream * 0.0,
-        "uses the true derivative of the stairs: 0 everywhere, and nothing learns",
+        "uses the true derivative of the stairs, 0: then nothing learns",
     ),
     (
         "ends_left_out",
@@ -258,7 +258,7 @@ _STES = (
         lambda upstream, x, scale, zero_point, qmin=-128, qmax=127: (
             _mask(upstream, (_steps(x, scale) + zero_point >= qmin) & (_steps(x, scale) + zero_point <= qmax)) * 2 * scale
         ),
-        "multiplies by the scale: fake-quant divides by it and multiplies again, which cancels",
+        "multiplies by the scale, which fake-quant divides by and cancels",
     ),
     (
         "returns_the_mask",

@@ -132,7 +132,7 @@ WRONG_QUANTIZES: list[tuple[str, str, str, tuple[str, ...], Any]] = [
             "truncates",
             _truncates,
             (_ROUND_TRIP,),
-            "drops what is behind the point, as a cast to int does, instead of rounding",
+            "drops what is behind the point, as a cast to int does",
         ),
         ("floors", _floors, (_ROUND_TRIP,), "takes // or floor for rounding: every code comes out half a step low"),
         ("ceils", _ceils, (_ROUND_TRIP,), "always rounds up, to be on the safe side"),

@@ -1,0 +1,84 @@
+"""The report: what a student reads when a law is broken, in at most 8 lines of 80 columns of plain ASCII.
+
+The smallest input, the answer given, the right one, how far off it may be, the law in words, and one thing to do next. With this
+module one can write it (`report_lines`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+
+from tinyquant.testing.cases import Case
+from tinyquant.testing.law import LAWS, Broken
+
+__all__ = ["WIDTH", "one_line", "report_lines"]
+
+WIDTH = 80
+
+
+def one_line(text: str) -> str:
+    """The text on one line of 80 columns, cut with three dots if it is longer."""
+    text = " ".join(text.split()).encode("ascii", "replace").decode("ascii")
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+_NEXT = "work this input by hand, then print each step of your code for it"
+
+
+def report_lines(role: str, name: str, case: Case, broken: Broken, looks_like: str = "", next_action: str = "") -> list[str]:
+    """The eight lines (seven when no known slip fits)."""
+    numbers_of_it = _written(case, _left_out(name, case))
+    head = f"{role} raised an exception under the law {name}" if broken.error else f"{role} breaks the law {name}"
+    words = textwrap.wrap(LAWS[name].words, WIDTH - 11)
+    law = [f"  the law  {words[0]}", *(f"           {more}" for more in words[1:2])]
+    right = [f"  right    {broken.right}", f"  allowed  {broken.allowed}"]
+    together = f"  right    {broken.right} ({'exactly' if broken.allowed.startswith('none') else f'allowed: {broken.allowed}'})"
+    if looks_like and len(law) == 2 and len(together) <= WIDTH:
+        # A law of two lines leaves no room for a guess, unless the two lines above are one.
+        right = [together]
+    lines = [head, f"  input    {numbers_of_it}", f"  yours    {broken.yours}", *right, *law]
+    if looks_like and len(lines) < 7:
+        lines.append(f"  like     {looks_like}")
+    lines.append(f"  next     {next_action or _NEXT}")
+    return [_cut(line).encode("ascii", "replace").decode("ascii") for line in lines]
+
+
+def _cut(line: str) -> str:
+    """One line cut to the width, its indentation kept."""
+    line = line.replace("\n", " ")
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+
+
+def _left_out(name: str, case: Case) -> tuple[str, ...]:
+    """Fields a reader of the report does not need."""
+    unread: tuple[str, ...] = () if name in ("rounding_mode", "rounds_by_its_rule") else ("mode",)
+    unread += ("x_zero", "w_zero") if name.startswith("accumulator") else ()
+    return (*unread, "dtype") if getattr(case, "dtype", "float64") == "float64" else unread
+
+
+def _written(case: Case, left_out: tuple[str, ...]) -> str:
+    """The numbers of a case as they can be typed in again; a line that is too long goes without the usual codes -128..127, and
+    then without what is 0."""
+    values = {key: value for key, value in case._asdict().items() if key not in left_out}
+    usual = {"qmin": -128, "qmax": 127}
+    is_usual = all(values.get(key) == value for key, value in usual.items())
+    shorter = {key: value for key, value in values.items() if not is_usual or key not in usual}
+    shortest = {key: value for key, value in shorter.items() if value != 0}
+    texts = [", ".join(f"{key}={_short(value)}" for key, value in some.items()) for some in (values, shorter, shortest)]
+    return next((text for text in texts if len(text) <= WIDTH - 11), texts[1])
+
+
+def _short(value: object) -> str:
+    """A value as it can be typed in again; large powers of two as such, a long row by its first numbers and its length."""
+    if isinstance(value, int) and value >= 2**20 and value & (value - 1) == 0:
+        return f"2**{value.bit_length() - 1}"
+    if not isinstance(value, tuple):
+        return repr(value)
+    text = "[" + ", ".join(map(_short, value)) + "]"
+    if len(text) <= 44 or len(value) < 3:
+        return text
+    runs = [(number, len(list(same))) for number, same in itertools.groupby(value)]
+    if len(runs) <= 3:
+        return " + ".join(f"[{_short(number)}] * {times}" if times > 1 else f"[{_short(number)}]" for number, times in runs)
+    return f"[{_short(value[0])}, {_short(value[1])}, ...] ({len(value)} numbers)"
