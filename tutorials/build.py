@@ -35,7 +35,7 @@ def executed(text: str) -> str:
     book = nbformat.reads(notebook_of(text), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         nbclient.NotebookClient(
-            book, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}
+            book, timeout=120, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": folder}}
         ).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)
