@@ -99,7 +99,7 @@ def test_a_conflict_of_accuracy_and_missed_cancers_is_found_or_denied():
     assert "nowhere: the order by accuracy is the order by missed cancers" in doctor_text(agree)
     seeds = [outcome({"qat3": 4 + s, "ptq3": 3}, {"qat3": 1, "ptq3": 9 + 2 * s}) for s in (0, 1)]
     said = doctor_text(Doctors(seeds))
-    assert "QAT 3 over PTQ 3: +7.50 +- 6.35 points of accuracy, +1.5 +- 6.4 missed cancers (not clear" in said
+    assert "QAT 3 over PTQ 3: +7.50 +-6.35 points of accuracy, +1.5 +-6.4 missed cancers (not clear" in said
 
 
 def test_the_csv_has_the_means():

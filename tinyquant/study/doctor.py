@@ -89,28 +89,36 @@ def _table(found: Doctors) -> str:
     lines = [
         f"Doctor: thirty standardised measurements; {found.cases} test cases, {found.cancers} of them cancers; "
         f"means over {found.seeds} seeds",
-        f"{'':<8}{'accuracy':>9}{'change':>18}{'missed':>9}{'change':>17}{'false alarms':>14}{'recall':>9}{'change':>18}",
-        f"{'':<8}{'%':>9}{'points':>18}{'':>9}{'cancers':>17}{'':>14}{'%':>9}{'points':>18}",
+        f"{'':<8}{'accuracy':>14}{'change':>15}{'missed':>9}{'change':>13}{'false':>9}{'recall':>15}{'change':>15}",
+        f"{'':<8}{'%':>14}{'points':>15}{'cancers':>9}{'':>13}{'alarms':>9}{'%':>15}{'points':>15}",
     ]
     for name in NAMES:
-        accuracy = 100 * found.counts(name, _RIGHT).mean() / found.cases
+        accuracy = t_interval(100 * found.counts(name, _RIGHT) / found.cases)
+        recall = t_interval(100 * (1 - found.counts(name, _MISSED) / found.cancers))
         missed, alarms = found.counts(name, _MISSED).mean(), found.counts(name, _ALARMS).mean()
-        recall = 100 * (1 - missed / found.cancers)
         changes = [""] * 3
         if name != "float":
             more = found.change(name, _MISSED)
             lost = found.accuracy_change(name)
             changes = [
-                f"{100 * lost.value:+.2f} +- {100 * lost.half:.2f}",
-                f"{more.value:+.1f} +- {more.half:.1f}",
-                f"{-100 * more.value / found.cancers:+.2f} +- {100 * more.half / found.cancers:.2f}",
+                f"{100 * lost.value:+.2f} +-{100 * lost.half:.2f}",
+                f"{more.value:+.1f} +-{more.half:.1f}",
+                f"{-100 * more.value / found.cancers:+.2f} +-{100 * more.half / found.cancers:.2f}",
             ]
         lines.append(
-            f"{_said(name):<8}{accuracy:>9.2f}{changes[0]:>18}{missed:>9.1f}{changes[1]:>17}{alarms:>14.1f}"
-            f"{recall:>9.2f}{changes[2]:>18}".rstrip()
+            f"{_said(name):<8}{_with_half(accuracy):>14}{changes[0]:>15}{missed:>9.1f}{changes[1]:>13}{alarms:>9.1f}"
+            f"{_with_half(recall):>15}{changes[2]:>15}".rstrip()
         )
-    lines.append("Weights and activations have the same bits. +-: 95 % t-interval of the paired change, over seeds.")
+    lines += [
+        "Weights and activations have the same bits. +-: 95 % t-interval over seeds; of a change, paired by seed.",
+        "The ten packaged splits overlap: an interval says what training again on these cases would give.",
+    ]
     return "\n".join(lines)
+
+
+def _with_half(found: Interval) -> str:
+    """A mean and half its interval."""
+    return f"{found.value:.2f} +-{found.half:.2f}"
 
 
 def _beside(found: Doctors) -> str:
@@ -163,9 +171,9 @@ def _conflicts(found: Doctors) -> str:
             gain, more = found.accuracy_change(better, worse), found.change(better, _MISSED, worse)
             if gain.value > 0 and more.value > 0:
                 clear = "both clear of zero" if gain.side == more.side == 1 else "not clear of zero"
-                points = f"{100 * gain.value:+.2f} +- {100 * gain.half:.2f} points of accuracy"
+                points = f"{100 * gain.value:+.2f} +-{100 * gain.half:.2f} points of accuracy"
                 lines.append(
-                    f"  {_said(better)} over {_said(worse)}: {points}, {more.value:+.1f} +- {more.half:.1f} missed cancers "
+                    f"  {_said(better)} over {_said(worse)}: {points}, {more.value:+.1f} +-{more.half:.1f} missed cancers "
                     f"({clear})"
                 )
     if len(lines) == 1:

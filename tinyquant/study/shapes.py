@@ -88,12 +88,18 @@ def _spread_expected(network: str) -> tuple[Expectation, ...]:
     )
 
 
+def _lsq(word: str, rate: float) -> str:
+    """The name of a result."""
+    return f"mlp LSQ rate {rate:g} {word} gradient scale"
+
+
 SHAPES = (
     Shape(
         "One scale for a whole tensor collapses when channels differ; a scale a channel, or equalization, rescues",
         (
             "MobileNet v1, 8 bits: per tensor 0.1, per channel 59.1, float 70.9 (Krishnamoorthi 2018, table 2)",
-            "MobileNet v2, 8 bits: per tensor 0.10, equalized 70.32, float 71.81 (a public replication of Nagel et al. 2019)",
+            "MobileNet v2, 8 bits: per tensor 0.10, equalized 70.32, float 71.81",
+            "(a public replication of Nagel et al. 2019)",
         ),
         ("per tensor", "per channel", "equalized, per tensor"),
         (
@@ -101,7 +107,7 @@ SHAPES = (
             *_spread_lines("mobilenet"),
         ),
         (*_spread_expected("mlp"), *_spread_expected("mobilenet")),
-        "ours: the spread was put in, the function kept; theirs came of training. Activations are per tensor in both.",
+        "our spread was put in, the function kept; theirs came of training. Activations are per tensor in both.",
     ),
     Shape(
         "With 4-bit weights, training with quantization recovers what quantizing after training loses",
@@ -125,9 +131,11 @@ SHAPES = (
     Shape(
         "Rounding a weight to the nearest code is not the best rounding",
         (
-            "ResNet-18, first layer at 4 bits: nearest 52.29, ceil 0.10, floor 0.10, stochastic 52.06 +- 5.52, best of 100 63.06",
-            "(Nagel et al. 2020, table 1; a replication had nearest 58.60 and stochastic 47 to 55: no better than nearest)",
-            "all layers, W4A8: ResNet-18 nearest 52.25, AdaRound 70.35, float 71.06; MobileNet v2 27.61, 71.82, 72.68 (MQBench)",
+            "ResNet-18, first layer at 4 bits: nearest 52.29, ceil 0.10, floor 0.10,",
+            "stochastic 52.06 +- 5.52, best of 100 63.06 (Nagel et al. 2020, table 1;",
+            "a replication had nearest 58.60 and stochastic 47 to 55: no better than nearest)",
+            "all layers, W4A8: ResNet-18 nearest 52.25, AdaRound 70.35, float 71.06;",
+            "MobileNet v2 27.61, 71.82, 72.68 (MQBench)",
         ),
         ("nearest", "AdaRound", "descent", "floor", "ceil", "stochastic", "best of 5"),
         (
@@ -155,7 +163,7 @@ SHAPES = (
                 "mlp W3 stochastic, best of 5", "mlp W3 nearest",
             ),
         ),
-        "the best of five is picked on the test images, theirs on the validation images: both are too good by the picking.",
+        "the best of five is picked on the test images, theirs on validation images: both too good by the picking.",
     ),
     Shape(
         "Learned step sizes need their gradient scaled down",
@@ -168,22 +176,16 @@ SHAPES = (
             *(
                 (
                     f"mlp W2A2 rate {rate:g}",
-                    (
-                        f"mlp LSQ rate {rate:g} with gradient scale", f"mlp LSQ rate {rate:g} without gradient scale",
-                        "mlp W2A2 PTQ", "mlp float",
-                    ),
+                    (_lsq("with", rate), _lsq("without", rate), "mlp W2A2 PTQ", "mlp float"),
                 )
                 for rate in LSQ_RATES
             ),
         ),
-        tuple(
-            Expectation(
-                f"at rate {rate:g} it is better with the scale",
-                f"mlp LSQ rate {rate:g} with gradient scale", f"mlp LSQ rate {rate:g} without gradient scale",
-            )
-            for rate in LSQ_RATES
+        (
+            Expectation("at rate 0.01 it is better with the scale", _lsq("with", 0.01), _lsq("without", 0.01)),
+            Expectation("0.01 with the scale is better than 0.0001 without", _lsq("with", 0.01), _lsq("without", 0.0001)),
         ),
-        "here the logarithm of the step is learned, so no rate makes it negative, and the layers are far smaller.",
+        "here a step that would turn negative shrinks instead, and the layers are far smaller (a smaller N).",
     ),
     Shape(
         "8-bit biases are too few where channels differ, and enough once they are alike",
@@ -229,14 +231,14 @@ SHAPES = (
             Expectation("begun at +-6, after 20 batches it loses", "mlp EMA debiased", "mlp EMA from 6 after 20"),
             Expectation("after 10000 it is warm, within 1 point", "mlp EMA from 0 after 10000", "mlp EMA debiased", -0.01),
         ),
-        f"these are the ranges that an average of {COLD_MOMENTUM} has after so many batches; `quantize_model` debiases its own.",
+        f"the ranges that an average of {COLD_MOMENTUM} has after so many batches; `quantize_model` debiases its own.",
     ),
 )
 
 
 def shapes_text(outcomes: Sequence[Outcome]) -> str:
     """The whole answer."""
-    parts = [f"Six published shapes, small: digits, mean accuracy in percent over {len(outcomes)} seeds"]
+    parts = [f"Six published shapes, small: digits, mean accuracy in percent over {len(outcomes)} seeds, +-: 95 % t-interval"]
     verdicts = []
     for number, shape in enumerate(SHAPES, 1):
         verdict, lines = _judge(shape, outcomes)
@@ -264,11 +266,12 @@ def shapes_csv(outcomes: Sequence[Outcome]) -> str:
 def _judge(shape: Shape, outcomes: Sequence[Outcome]) -> tuple[str, list[str]]:
     """What the shape's numbers show, and the lines that show them."""
     lines = [f"   published: {line}" if place == 0 else f"              {line}" for place, line in enumerate(shape.published)]
-    widths = [max(14, len(name) + 2) for name in shape.columns]
-    lines.append(f"   {'ours:':<24}" + "".join(f"{name:>{width}}" for name, width in zip(shape.columns, widths)))
+    widths = [max(13, len(name) + 2) for name in shape.columns]
+    lines.append(f"   {'ours:':<22}" + "".join(f"{name:>{width}}" for name, width in zip(shape.columns, widths)))
     for label, names in shape.shown:
-        means = [100 * float(np.mean([outcome[name] for outcome in outcomes])) for name in names]
-        lines.append(f"   {label:<24}" + "".join(f"{mean:>{width}.2f}" for mean, width in zip(means, widths)))
+        means = [t_interval([100 * outcome[name] for outcome in outcomes]) for name in names]
+        cells = [f"{f'{mean.value:.1f} +-{mean.half:.1f}':>{width}}" for mean, width in zip(means, widths)]
+        lines.append(f"   {label:<22}" + "".join(cells))
     if shape.note:
         lines.append(f"   note: {shape.note}")
     there = 0
