@@ -103,7 +103,7 @@ def _table(found: Doctors) -> str:
             changes = [
                 f"{100 * lost.value:+.2f} +-{100 * lost.half:.2f}",
                 f"{more.value:+.1f} +-{more.half:.1f}",
-                f"{-100 * more.value / found.cancers:+.2f} +-{100 * more.half / found.cancers:.2f}",
+                f"{100 * (0.0 - more.value) / found.cancers:+.2f} +-{100 * more.half / found.cancers:.2f}",
             ]
         lines.append(
             f"{_said(name):<8}{_with_half(accuracy):>14}{changes[0]:>15}{missed:>9.1f}{changes[1]:>13}{alarms:>9.1f}"

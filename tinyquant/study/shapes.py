@@ -238,7 +238,10 @@ SHAPES = (
 
 def shapes_text(outcomes: Sequence[Outcome]) -> str:
     """The whole answer."""
-    parts = [f"Six published shapes, small: digits, mean accuracy in percent over {len(outcomes)} seeds, +-: 95 % t-interval"]
+    parts = [
+        f"Six published shapes, small: digits, accuracy in percent, mean of {len(outcomes)} seeds, +-: 95 % t-interval over them.\n"
+        "yes: the interval of the difference, paired by seed, lies wholly on the side that was published."
+    ]
     verdicts = []
     for number, shape in enumerate(SHAPES, 1):
         verdict, lines = _judge(shape, outcomes)
@@ -246,8 +249,8 @@ def shapes_text(outcomes: Sequence[Outcome]) -> str:
         parts.append("\n".join([f"{number}. {shape.title}", *lines, f"   => {verdict}"]))
     whole = sum(verdict.startswith("appears.") for verdict in verdicts)
     parts.append(
-        f"{whole} of {len(SHAPES)} shapes appear in every part. 95 % t-intervals over seeds; the packaged mobilenet\n"
-        "is one network, and its seeds are of the spread and of the batches only."
+        f"{whole} of {len(SHAPES)} shapes appear in every part. The ten packaged splits overlap, so seeds share digits.\n"
+        "The packaged mobilenet is one network, and its seeds are of the spread and of the batches only."
     )
     return "\n\n".join(parts) + "\n"
 
