@@ -239,7 +239,8 @@ SHAPES = (
 def shapes_text(outcomes: Sequence[Outcome]) -> str:
     """The whole answer."""
     parts = [
-        f"Six published shapes, small: digits, accuracy in percent, mean of {len(outcomes)} seeds, +-: 95 % t-interval over them.\n"
+        f"Six published shapes, small: digits, accuracy in percent, mean of {len(outcomes)} seeds, "
+        "+-: 95 % t-interval over them.\n"
         "yes: the interval of the difference, paired by seed, lies wholly on the side that was published."
     ]
     verdicts = []

@@ -20,6 +20,7 @@ __all__ = ["seeds_csv", "table_csv", "table_text"]
 _HEADS = ("float", "PTQ", "QAT", "float +", "PTQ of")
 _BELOW = ("", "", "", "epochs", "that")
 _COLUMNS = 105
+_SOLID = "\xa0"
 _PLAIN = next(claim for claim in CLAIMS if (claim.better, claim.worse) == ("qat", "ptq"))
 
 
@@ -104,7 +105,7 @@ def _differences(rows: Sequence[Row]) -> str:
             images = f"{row.images * found.student.value:+.1f} of {row.images}"
             seeds = f"{found.ahead} / {found.behind}"
             lines.append(f"  {row.name:<15}{points:>+8.2f}{ends:>19}{images:>16}{seeds:>23}   {found.verdict}")
-    clear = ", ".join(f"{row.name} {row.compare(HEADLINE).clear}" for row in rows)
+    clear = ", ".join(f"{row.name} {row.compare(HEADLINE).clear}".replace(" ", _SOLID) for row in rows)
     lines += _filled(f"Seeds that their own images decide against the control (McNemar, p < 0.05 over images): {clear}.")
     return "\n".join(lines)
 
@@ -207,8 +208,8 @@ def _wrapped(start: str, names: Iterable[str], width: int = _COLUMNS) -> list[st
 
 
 def _filled(text: str) -> list[str]:
-    """A sentence in lines."""
-    return textwrap.wrap(text, _COLUMNS, subsequent_indent="  ")
+    """A sentence in lines; no line ends at a solid blank."""
+    return [line.replace(_SOLID, " ") for line in textwrap.wrap(text, _COLUMNS, subsequent_indent="  ")]
 
 
 def _range(counts: set[int]) -> str:
