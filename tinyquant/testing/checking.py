@@ -242,7 +242,9 @@ def _known_slip(role: str, tested: Callable[..., object], functions: Functions, 
     """The slip that these answers are known for; those of `round_to_int` are kept for one rule only."""
     from tinyquant.testing.wrong_answers import looks_like
 
-    return "" if role == "round_to_int" and mode not in ("", "half_away") else looks_like(role, tested, functions)
+    if role == "round_to_int" and mode not in ("", "half_away"):
+        return ""
+    return looks_like(role, tested, functions, mode)
 
 
 Source = Callable[[Law], "Iterable[Case] | Callable[[Callable[[Case], bool]], Case | None]"]

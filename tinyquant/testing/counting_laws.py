@@ -20,7 +20,7 @@ from tinyquant.testing.cases import (
     call,
     given,
 )
-from tinyquant.testing.law import Broken, Functions, law, numbers, pair, show
+from tinyquant.testing.law import Broken, Functions, changed_inputs, law, numbers, pair, show
 
 __all__: list[str] = []
 
@@ -254,3 +254,9 @@ def interval_has_its_width(case: PairedCase, functions: Functions) -> Broken | N
         return None
     return Broken(f"({show(low)}, {show(high)}), half the width {show((high - low) / 2)}", f"half the width {show(half)}",
                   "a float32 rounding")  # fmt: skip
+
+
+@law("paired_interval", PairedCase, "a and b themselves stay as they were")
+def interval_leaves_the_results_alone(case: PairedCase, functions: Functions) -> Broken | None:
+    """The caller's arrays are not subtracted in place."""
+    return changed_inputs(functions["paired_interval"], given(case))

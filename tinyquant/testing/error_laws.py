@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyquant.testing import exact
 from tinyquant.testing.cases import MapCase, ScaleCase, TieCase, call, given, reals
-from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, show
+from tinyquant.testing.law import Broken, Functions, Unusable, changed_inputs, law, numbers, show
 from tinyquant.testing.map_laws import float_slack, nearest_code_error
 
 __all__: list[str] = []
@@ -189,7 +189,7 @@ def the_end_code_pulls_on_the_scale(case: ScaleCase, functions: Functions) -> Br
 
 @law("scale_gradient", ScaleCase, "one scale for all, so one gradient: the sum of what each x pulls")
 def pulls_are_summed(case: ScaleCase, functions: Functions) -> Broken | None:
-    """The sum over x; each x within its own room."""
+    """The sum over all x; each x within its own room."""
     (value,) = numbers(call(functions["scale_gradient"], given(case)), 1, "gradient")
     choices = [[Fraction(u) * pull for pull in _right_pulls(case, x)] for u, x in zip(case.upstream, case.x)]
     if math.prod(map(len, choices)) > 64:
@@ -200,3 +200,9 @@ def pulls_are_summed(case: ScaleCase, functions: Functions) -> Broken | None:
     if min(abs(value - right) for right in sums) <= room:
         return None
     return Broken(f"{show(value)} for {n} numbers", f"{show(sums[0])}, the sum of their pulls", f"{n} float32 roundings")
+
+
+@law("scale_gradient", ScaleCase, "x and upstream themselves stay as they were")
+def scale_gradient_leaves_its_inputs_alone(case: ScaleCase, functions: Functions) -> Broken | None:
+    """The caller's arrays are not divided or multiplied in place."""
+    return changed_inputs(functions["scale_gradient"], given(case))

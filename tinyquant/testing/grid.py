@@ -39,7 +39,7 @@ def _reals(scale: float, zero: int, qmin: int, qmax: int, dtype: str) -> tuple[f
     """Ties, whole steps and their neighbours at both ends and around 0, then far outside."""
     halves = {*range(2 * (qmin - zero) - 3, 2 * (qmin - zero) + 3), *range(2 * (qmax - zero) - 2, 2 * (qmax - zero) + 4)}
     halves |= set(range(-5, 6))
-    steps = [h / 2 for h in sorted(halves)] + [0.25, -0.25, 1.75, -2.75, -0.0]
+    steps = [h / 2 for h in sorted(halves)] + [0.25, -0.25, 1.75, -2.75, -0.0, qmin - zero - 0.25, qmax - zero + 0.25]
     steps += [sign * far for far in (100.3, 200.0, 300.0, 70000.0, 2.0**33, 2.0**40) for sign in (1, -1)]
     scalar = np.dtype(dtype).type
     points = [scalar(s * scale) for s in steps]
@@ -159,7 +159,10 @@ def _layer_cases() -> list[Case]:
         for (x, w), (bias, x_zero, y_zero), (m, e) in itertools.product(rows, more, _RESCALES[2:9])
         if e <= 1
     ]
-    return [*found, LayerCase((3, 5, 7), (11, -13, 17), 5, 2, 2**30, -3, 1, -8, 7)]
+    few = [((3, 5, 7), (11, -13, 17), 5, 2), ((100, 100), (100, 100), 0, 0), ((-100, 100), (100, -100), 9, 1)]
+    found += [LayerCase(x, w, bias, x_zero, 2**30, -3, 1, -8, 7) for x, w, bias, x_zero in few]
+    # What TFLite's two roundings make a 1 of.
+    return [*found, LayerCase((1,), (1,), 0, 0, 2**30, -1)]
 
 
 def _gradient_cases() -> list[Case]:

@@ -13,9 +13,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from tinyquant.testing.cases import Case, SignatureError, raised_by_the_function
+from tinyquant.testing.cases import Case, SignatureError, call, raised_by_the_function
 
-__all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "find_law", "law", "laws_for", "numbers", "pair", "show"]
+__all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "changed_inputs", "find_law", "law",
+           "laws_for", "numbers", "pair", "show"]  # fmt: skip
 
 Functions = Mapping[str, Callable[..., object]]
 """The functions a law is about, by the names of their roles: ``{"quantize": my_quantize}``."""
@@ -164,6 +165,16 @@ def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
         if not math.isfinite(value):
             raise Unusable(f"{value}", f"finite {what}")
     return [Fraction(value) for value in flat]
+
+
+def changed_inputs(fn: Callable[..., object], values: Mapping[str, object]) -> Broken | None:
+    """How the function changed the arrays it was called with, if it did."""
+    before = {name: np.copy(value) for name, value in values.items() if isinstance(value, np.ndarray)}
+    call(fn, values)
+    for name, was in before.items():
+        if not np.array_equal(was, values[name]):  # type: ignore[arg-type]
+            return Broken(f"{name} itself became {np.asarray(values[name]).tolist()}", f"{name} stays as it was: work on a copy")
+    return None
 
 
 def pair(result: object, first: str, second: str) -> tuple[Fraction, Fraction]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyquant.testing import exact
 from tinyquant.testing.cases import GradientCase, GraphCase, MapCase, call, reals, run
-from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, show
+from tinyquant.testing.law import Broken, Functions, Unusable, changed_inputs, law, numbers, show
 from tinyquant.testing.map_laws import float_slack, nearest_code_error
 
 __all__: list[str] = []
@@ -57,10 +57,21 @@ def fake_quant_equals_round_trip(case: MapCase, functions: Functions) -> Broken 
     return None
 
 
+@law("fake_quantize", MapCase, "x itself stays as it was")
+def fake_quant_leaves_x_alone(case: MapCase, functions: Functions) -> Broken | None:
+    """The caller's array is not rounded or clipped in place."""
+    return changed_inputs(functions["fake_quantize"], _given(case))
+
+
+def _arriving(case: MapCase) -> np.ndarray:
+    """A gradient for each x, none 0, of either sign."""
+    return np.array([(0.5 + number % 7) * (-1) ** number for number in range(len(case.x))], case.dtype)
+
+
 @law("ste_gradient", MapCase, "the gradient passes where the rounded code lies in qmin..qmax, ends included; else it is 0")
 def ste_mask(case: MapCase, functions: Functions) -> Broken | None:
     """upstream inside, 0 outside; an x within a float error of half a step beyond an end may go either way."""
-    upstream = np.array([0.5 + number % 7 for number in range(len(case.x))], case.dtype)
+    upstream = _arriving(case)
     got = numbers(call(functions["ste_gradient"], {"upstream": upstream, **_given(case)}), len(case.x), "gradients")
     for x, real, value, arriving in zip(case.x, reals(case).tolist(), got, upstream.tolist()):
         steps = Fraction(real) / Fraction(case.scale)
@@ -75,6 +86,12 @@ def ste_mask(case: MapCase, functions: Functions) -> Broken | None:
             return Broken(f"gradient {show(value)} at x = {show(x)}",
                           f"{show(right)}: {show(arriving)} arrives, the code {show(code)} is {where}")  # fmt: skip
     return None
+
+
+@law("ste_gradient", MapCase, "x and the gradient that arrives stay as they were")
+def ste_leaves_its_inputs_alone(case: MapCase, functions: Functions) -> Broken | None:
+    """The caller's arrays are not masked in place."""
+    return changed_inputs(functions["ste_gradient"], {"upstream": _arriving(case), **_given(case)})
 
 
 _STEP = 1e-5

@@ -21,7 +21,7 @@ from tinyquant.testing.wrong_counts import WRONG_COUNTS
 from tinyquant.testing.wrong_errors import WRONG_ERRORS
 from tinyquant.testing.wrong_integers import WRONG_INTEGERS
 from tinyquant.testing.wrong_maps import WRONG_MAPS
-from tinyquant.testing.wrong_quantizes import WRONG_QUANTIZES
+from tinyquant.testing.wrong_quantizes import TIE_SLIPS, WRONG_QUANTIZES
 from tinyquant.testing.wrong_ranges import WRONG_RANGES
 
 __all__ = ["WrongAnswer", "companions", "looks_like", "roles", "wrong_answers"]
@@ -45,6 +45,8 @@ class WrongAnswer:
         The laws it is caught by.
     fn : callable
         The wrong function itself, in the student's signature.
+    mode : str
+        The rounding rule that must be asked for to make it wrong; "" if it is wrong anyhow.
     """
 
     role: str
@@ -52,9 +54,12 @@ class WrongAnswer:
     misconception: str
     breaks: tuple[str, ...]
     fn: Answer
+    mode: str = ""
 
 
-_ROWS = (*WRONG_QUANTIZES, *WRONG_MAPS, *WRONG_INTEGERS, *WRONG_RANGES, *WRONG_ERRORS, *WRONG_COUNTS)
+_ROWS: tuple[tuple[Any, ...], ...] = (
+    *WRONG_QUANTIZES, *TIE_SLIPS, *WRONG_MAPS, *WRONG_INTEGERS, *WRONG_RANGES, *WRONG_ERRORS, *WRONG_COUNTS,
+)  # fmt: skip
 _REGISTRY = [WrongAnswer(*row) for row in _ROWS]
 
 
@@ -63,8 +68,8 @@ def roles() -> list[str]:
     return list(dict.fromkeys(answer.role for answer in _REGISTRY))
 
 
-def wrong_answers(role: str = "") -> list[WrongAnswer]:
-    """The known wrong answers, of one function or of all.
+def wrong_answers(role: str = "", mode: str = "") -> list[WrongAnswer]:
+    """The known wrong answers, of one function or of all; with ``mode`` also those that are wrong for that rounding rule only.
 
     Raises
     ------
@@ -75,10 +80,12 @@ def wrong_answers(role: str = "") -> list[WrongAnswer]:
     --------
     >>> [answer.name for answer in wrong_answers("dequantize")][:2]
     ['adds_the_zero_point', 'subtracts_after_scaling']
+    >>> [answer.name for answer in wrong_answers("quantize", "half_away") if answer.mode]
+    ['ties_to_even', 'ties_up', 'ties_after_the_zero_point']
     """
     if role and role not in roles():
         raise ValueError(f"role must be one of {', '.join(roles())}, got {role!r}. Name one of them.")
-    return [answer for answer in _REGISTRY if role in ("", answer.role)]
+    return [answer for answer in _REGISTRY if role in ("", answer.role) and answer.mode in ("", mode)]
 
 
 def companions(role: str) -> dict[str, Answer]:
@@ -91,7 +98,7 @@ ENOUGH = 20
 """On so many inputs at least the slip must differ from a right answer before anybody is told of it."""
 
 
-def looks_like(role: str, fn: Answer, functions: Functions) -> str:
+def looks_like(role: str, fn: Answer, functions: Functions, mode: str = "") -> str:
     """The misconception of the one known slip that gives the same answers as fn on every input tried; "" if none or several do.
 
     Parameters
@@ -101,6 +108,8 @@ def looks_like(role: str, fn: Answer, functions: Functions) -> str:
         Whose answers are compared.
     functions : callables by role
         What else was handed to the check: another forward or graph than the registry's own is not compared.
+    mode : str
+        The rounding rule that was asked for, if one was.
 
     Examples
     --------
@@ -114,7 +123,7 @@ def looks_like(role: str, fn: Answer, functions: Functions) -> str:
     yours = [_answers(fn, values) for values in prepared]
     right = [_answers(right_answers(role)[0], values) for values in prepared]
     matching = []
-    for slip in wrong_answers(role):
+    for slip in wrong_answers(role, mode):
         telling, same = 0, True
         for values, mine, good in zip(prepared, yours, right):
             theirs = _answers(slip.fn, values)
@@ -144,7 +153,7 @@ def _called_with(case: Any) -> dict[str, Any]:
     """What a function of its kind may be called with: of a map, numbers for the gradient that arrives too."""
     values = given(case)
     if isinstance(case, MapCase):
-        values["upstream"] = np.array([0.5 + number % 7 for number in range(len(case.x))], case.dtype)
+        values["upstream"] = np.array([0.5 + number % 7 for number in range(len(case.x))], case.dtype) * (-1) ** len(case.x)
     return values
 
 

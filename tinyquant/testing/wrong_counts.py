@@ -169,6 +169,12 @@ def _between(scores: Any, truth: Any, recall: float) -> Any:
     return (t + lower[-1]) / 2 if len(lower) else t - 1
 
 
+def _truth_not_sorted(scores: Any, truth: Any, recall: float) -> Any:
+    ordered = np.sort(scores)[::-1]
+    found = np.cumsum(truth)
+    return ordered[int(np.argmax(found >= recall * truth.sum()))]
+
+
 _FROM, _ENOUGH, _FEW = "threshold_is_a_score", "threshold_finds_enough", "threshold_has_few_false_alarms"
 _THRESHOLDS = (
     ("rounds_down", _too_strict, (_ENOUGH,), "rounds the ones to be found down: the recall stays just below"),
@@ -185,11 +191,17 @@ _THRESHOLDS = (
      "takes 0.5, as if scores were probabilities to be trusted"),
     ("strictly_above", _strictly_above, (_FEW,), "predicts with > where the exercise says >=: one score too low"),
     ("between", _between, (_FROM,), "takes the middle between two scores"),
+    ("truth_not_sorted", _truth_not_sorted, (_ENOUGH, _FEW), "sorts the scores, and not the truth that belongs to them"),
     ("highest", lambda scores, truth, recall: scores.max(), (_ENOUGH,),
      "takes the highest score: hardly an alarm, hardly a find"),
 )
 
 # paired_interval(a, b, t)
+
+
+def _in_place(a: Any, b: Any, t: float) -> Any:
+    a -= b
+    return _around(a.mean(), t * _error(a))
 
 
 def _around(mean: Any, half: Any) -> tuple[Any, Any]:
@@ -227,6 +239,7 @@ _INTERVALS = (
      "averages the sizes of the differences: who is better is lost"),
     ("smallest_and_largest", lambda a, b, t: ((a - b).min(), (a - b).max()), (_MIDDLE, _WIDTH),
      "gives the smallest and largest difference: that grows with more seeds"),
+    ("in_place", _in_place, ("interval_leaves_the_results_alone",), "subtracts b from the caller's own array"),
     ("median", lambda a, b, t: _around(np.median(a - b), t * _error(a - b)), (_MIDDLE,),
      "takes the median for the mean"),
 )  # fmt: skip

@@ -118,6 +118,8 @@ def _pull(name: str) -> Any:
         pulls = np.where(below, ends[0], np.where(above, ends[1], inside))
         if name == "forgets_the_upstream":
             return pulls.sum()
+        if name == "in_place":
+            x /= scale
         if name == "one_each":
             return upstream * pulls
         total = (upstream * pulls).sum()
@@ -149,6 +151,7 @@ _PULLS = (
     ("shrunk", (_OUT,), "includes LSQ's factor 1 / sqrt(n * qmax), which is not asked for"),
     ("times_the_sum", (_SUM,), "multiplies the sums instead of summing the products"),
     ("one_each", (_SUM,), "returns a gradient for each x: but they all share one scale"),
+    ("in_place", ("scale_gradient_leaves_its_inputs_alone",), "divides the caller's own array by the scale"),
     ("over_the_scale", (_IN, _OUT), "divides by the scale twice: the scale in front cancels one"),
 )
 

@@ -170,6 +170,7 @@ _MULTIPLIERS = (
 )
 
 _WITHIN, _HALF = ("requantize_within_one",), ("requantize_nearest",)
+_INTEGERS = ("requantize_gives_integers",)
 _RESCALES = (
     (
         "double_rounding",
@@ -221,6 +222,20 @@ _RESCALES = (
         _WITHIN,
         "clips to codes before the zero point is added",
     ),
+    (
+        "in_floats",
+        lambda acc, multiplier, shift: np.floor(acc * (multiplier * 2.0 ** (shift - 31)) + 0.5),
+        _INTEGERS,
+        "multiplies by a real number: the device has no floats",
+    ),
+    (
+        "in_float32",
+        lambda acc, multiplier, shift: np.rint(
+            acc.astype(np.float32) * np.float32(multiplier * 2.0 ** (shift - 31))
+        ).astype(np.int64),
+        _HALF,
+        "multiplies in float32, with 24 bits for a product of 62",
+    ),
 )
 
 
@@ -231,6 +246,8 @@ def _layer(
 
     def run(x: Any, w: Any, bias: int, x_zero: int, multiplier: int, shift: int, y_zero: int, qmin: int, qmax: int) -> Any:
         acc = int(_dot(x, w)) - (0 if name == "forgets_the_input_zero_point" else x_zero * int(_sum(w)))
+        if name == "centres_in_eight_bits":
+            acc = int(_dot(_wrap(x.astype(int) - x_zero, 8), w))
         acc += 0 if name == "forgets_the_bias" else bias
         if name == "accumulates_in_sixteen_bits":
             acc = int(_wrap(acc, 16))
@@ -239,6 +256,12 @@ def _layer(
         scaled = (acc * multiplier + half) >> total
         if name == "bias_after_rescaling":
             scaled = ((acc - bias) * multiplier + half >> total) + bias
+        if name == "rounds_twice":
+            scaled = int(multiply_by_quantized_multiplier(np.array([acc], np.int32), multiplier, shift)[0])
+        if name == "product_in_32_bits":
+            scaled = int(_wrap(acc * multiplier, 32)) >> total
+        if name == "always_int8":
+            return min(max(scaled + y_zero, -128), 127)
         if name == "clips_before_the_zero_point":
             return min(max(scaled, qmin), qmax) + y_zero
         code = scaled + (0 if name == "forgets_the_output_zero_point" else y_zero)
@@ -256,6 +279,10 @@ _LAYERS = (
     ("clips_before_the_zero_point", "clips before the output's zero point is added"),
     ("forgets_the_output_zero_point", "leaves the output's zero point out"),
     ("wraps", "casts the result to int8 instead of saturating it"),
+    ("rounds_twice", "rounds twice, as TFLite does: once to 31 bits and once to the code"),
+    ("always_int8", "writes -128 and 127 into the function instead of qmin and qmax"),
+    ("centres_in_eight_bits", "subtracts the zero point in int8, where 127 - (-128) wraps"),
+    ("product_in_32_bits", "multiplies the accumulator in 32 bits: the product needs 64"),
 )
 
 _GRAPHS = (

@@ -139,6 +139,30 @@ _CHOICES = (
     ("only_255", _only_255, ("scale_is_range_over_steps",), "writes 255 into the function instead of qmax - qmin"),
 )
 
+# What works on the caller's own array
+
+
+def _subtracts_in_place(codes: Any, scale: float, zero_point: int) -> Any:
+    codes -= zero_point
+    return scale * codes.astype(float)
+
+
+def _fakes_in_place(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    np.clip(_steps(x, scale), qmin - zero_point, qmax - zero_point, out=x)
+    x *= scale
+    return x
+
+
+def _masks_in_place(upstream: Any, x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    codes = _steps(x, scale) + zero_point
+    upstream[(codes < qmin) | (codes > qmax)] = 0
+    return upstream
+
+
+def _real_ends(upstream: Any, x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _mask(upstream, (x >= scale * (qmin - zero_point)) & (x <= scale * (qmax - zero_point)))
+
+
 # The other functions are a line each: dequantize(codes, scale, zero_point), fake_quantize and ste_gradient(upstream, x, ...)
 
 _DECODES = (
@@ -172,6 +196,7 @@ _DECODES = (
         lambda codes, scale, zero_point: ((codes.astype(float) - zero_point) * scale).astype(np.float16),
         "keeps the reals in float16, which has eleven bits",
     ),
+    ("subtracts_in_place", _subtracts_in_place, "takes the zero point off the caller's own codes, in their eight bits"),
 )
 
 _FAKES = (
@@ -214,6 +239,7 @@ _FAKES = (
         lambda x, scale, zero_point, qmin=-128, qmax=127: x + scale * (np.arange(x.size) % 5 - 2) / 4,
         "adds noise of half a step: the real error is no accident",
     ),
+    ("in_place", _fakes_in_place, "rounds the caller's own array"),
 )
 
 _STES = (
@@ -274,7 +300,18 @@ _STES = (
         ),
         "uses the mask of a ReLU",
     ),
-)
+    ("real_ends", _real_ends, "compares x with the real ends: half a step beyond, the code is inside"),
+    ("sizes_only", lambda upstream, x, scale, zero_point, qmin=-128, qmax=127: _mask(
+        np.abs(upstream), (_steps(x, scale) + zero_point >= qmin) & (_steps(x, scale) + zero_point <= qmax)
+    ), "lets the size of the gradient pass and loses its sign"),
+    ("masks_in_place", _masks_in_place, "sets the caller's own gradient to 0 where x was clipped"),
+)  # fmt: skip
+
+_IN_PLACE = {
+    ("dequantize", "subtracts_in_place"): ("reals_and_dtype", "decodes_to_its_real"),
+    ("fake_quantize", "in_place"): ("fake_quant_leaves_x_alone",),
+    ("ste_gradient", "masks_in_place"): ("ste_leaves_its_inputs_alone",),
+}
 
 _BACKWARDS = (
     (
@@ -308,9 +345,15 @@ _BACKWARDS = (
 
 WRONG_MAPS: list[tuple[str, str, str, tuple[str, ...], Any]] = [
     *(("choose_qparams", name, words, breaks, fn) for name, fn, breaks, words in _CHOICES),
-    *(("dequantize", name, words, ("decodes_to_its_real",), fn) for name, fn, words in _DECODES),
-    *(("fake_quantize", name, words, ("fake_quant_equals_round_trip",), fn) for name, fn, words in _FAKES),
-    *(("ste_gradient", name, words, ("ste_mask",), fn) for name, fn, words in _STES),
+    *(
+        (role, name, words, _IN_PLACE.get((role, name), (usual,)), fn)
+        for role, usual, rows in (
+            ("dequantize", "decodes_to_its_real", _DECODES),
+            ("fake_quantize", "fake_quant_equals_round_trip", _FAKES),
+            ("ste_gradient", "ste_mask", _STES),
+        )
+        for name, fn, words in rows
+    ),
     *(("backward", name, words, ("gradient_matches_differences",), fn) for name, fn, words in _BACKWARDS),
 ]
 """(role, name, misconception, laws it breaks, the function) of each."""

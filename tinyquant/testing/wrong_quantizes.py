@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["WRONG_QUANTIZES"]
+__all__ = ["TIE_SLIPS", "WRONG_QUANTIZES"]
 
 
 def _cast(codes: Any, qmin: int, qmax: int) -> Any:
@@ -121,6 +121,51 @@ def _int32_before_clipping(x: Any, scale: Any, zero_point: int, qmin: int = -128
 def _masks_what_is_outside(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
     codes = np.round(x / scale) + zero_point
     return _cast(np.where((codes < qmin) | (codes > qmax), zero_point, codes), qmin, qmax)
+
+
+def _zero_point_one_too_low(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(x / scale) + zero_point - 1, qmin, qmax), qmin, qmax)
+
+
+def _clamps_the_zero_point(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(x / scale) + max(zero_point, 0), qmin, qmax), qmin, qmax)
+
+
+def _one_code_too_many(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return np.clip(np.round(x / scale) + zero_point, qmin, qmax + 1).astype(np.int32)
+
+
+def _in_float16(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round((x / scale).astype(np.float16)) + np.float32(zero_point), qmin, qmax), qmin, qmax)
+
+
+def _two_decimals(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(np.round(x, 2) / scale) + zero_point, qmin, qmax), qmin, qmax)
+
+
+def _rounds_the_scale(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(x / (round(scale, 2) or 0.01)) + zero_point, qmin, qmax), qmin, qmax)
+
+
+def _scale_is_never_tiny(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(x / max(scale, 1e-5)) + zero_point, qmin, qmax), qmin, qmax)
+
+
+def _away(x: Any) -> Any:
+    """Ties away from zero."""
+    return np.trunc(x) + np.sign(x) * (np.abs(x - np.trunc(x)) >= 0.5)
+
+
+def _ties_to_even(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(x / scale) + zero_point, qmin, qmax), qmin, qmax)
+
+
+def _ties_up(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.floor(x / scale + 0.5) + zero_point, qmin, qmax), qmin, qmax)
+
+
+def _ties_after_the_zero_point(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(_away(x / scale + zero_point), qmin, qmax), qmin, qmax)
 
 
 _ROUND_TRIP, _ZERO, _OUTSIDE, _TYPE = "round_trip_half_step", "zero_gets_the_zero_point", "saturates", "codes_and_dtype"
@@ -243,6 +288,59 @@ WRONG_QUANTIZES: list[tuple[str, str, str, tuple[str, ...], Any]] = [
             (_OUTSIDE, "monotone"),
             "sets what does not fit to zero instead of to the last code",
         ),
+        (
+            "zero_point_one_too_low",
+            _zero_point_one_too_low,
+            (_ROUND_TRIP, _ZERO),
+            "is one off in the zero point, as if the codes began at -129",
+        ),
+        (
+            "clamps_the_zero_point",
+            _clamps_the_zero_point,
+            (_ROUND_TRIP, _ZERO),
+            "clamps the zero point to 0 and above, as for unsigned codes",
+        ),
+        (
+            "one_code_too_many",
+            _one_code_too_many,
+            (_TYPE, _OUTSIDE),
+            "has 257 levels: the last code is qmax + 1",
+        ),
+        (
+            "in_float16",
+            _in_float16,
+            (_ROUND_TRIP, "idempotent"),
+            "divides in float16, which has eleven bits: 16-bit codes need more",
+        ),
+        (
+            "two_decimals",
+            _two_decimals,
+            (_ROUND_TRIP, "scale_equivariant"),
+            "rounds x to two decimals before dividing",
+        ),
+        (
+            "rounds_the_scale",
+            _rounds_the_scale,
+            (_ROUND_TRIP, "scale_equivariant"),
+            "rounds the scale to two decimals, as it was printed",
+        ),
+        (
+            "scale_is_never_tiny",
+            _scale_is_never_tiny,
+            ("scale_equivariant",),
+            "keeps the scale above 1e-5 against division by zero",
+        ),
     )
 ]
 """(role, name, misconception, laws it breaks, the function) of each."""
+
+TIE_SLIPS: list[tuple[str, str, str, tuple[str, ...], Any, str]] = [
+    ("quantize", name, words, ("rounding_mode",), fn, "half_away")
+    for name, fn, words in (
+        ("ties_to_even", _ties_to_even, "takes np.round for school rounding: it sends ties to even numbers"),
+        ("ties_up", _ties_up, "adds a half and floors, which sends a tie below zero up"),
+        ("ties_after_the_zero_point", _ties_after_the_zero_point,
+         "adds the zero point first: ties then go by the sign of the sum"),
+    )
+]
+"""What is wrong only where ties are to go away from zero, as in TFLite: the same, and the rule that makes it wrong."""
