@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -226,15 +228,23 @@ def test_a_broken_memory_is_said_once_and_kept(capsys: pytest.CaptureFixture[str
     assert "broken" not in said(capsys, "lab")[1]
 
 
-@pytest.mark.slow
-def test_watch_checks_at_every_save_and_ends_when_all_is_passed(own_folder: Path) -> None:
-    mine = own_folder / "labs" / "01_signal.py"
+@contextlib.contextmanager
+def watching(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """`tinyquant check 1.2 --watch` at work on a blank, and the path of the file it watches."""
+    mine = folder / "labs" / "01_signal.py"
     mine.parent.mkdir()
     mine.write_text(with_bodies(), encoding="utf-8")
     command = [sys.executable, "-u", "-m", "tinyquant", "check", "1.2", "--watch"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=own_folder
-    ) as running:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder) as running:
+        try:
+            yield running, mine
+        finally:
+            running.kill()
+
+
+@pytest.mark.slow
+def test_watch_checks_at_every_save_and_ends_when_all_is_passed(own_folder: Path) -> None:
+    with watching(own_folder) as (running, mine):
         assert running.stdout is not None
         lines = []
         for line in running.stdout:
@@ -252,13 +262,7 @@ def test_watch_checks_at_every_save_and_ends_when_all_is_passed(own_folder: Path
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as a signal")
 def test_watch_ends_with_ctrl_c(own_folder: Path) -> None:
-    mine = own_folder / "labs" / "01_signal.py"
-    mine.parent.mkdir()
-    mine.write_text(with_bodies(), encoding="utf-8")
-    command = [sys.executable, "-u", "-m", "tinyquant", "check", "1.2", "--watch"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=own_folder
-    ) as running:
+    with watching(own_folder) as (running, _):
         assert running.stdout is not None
         for line in running.stdout:
             if "tinyquant hint" in line:
@@ -316,6 +320,4 @@ def test_a_terminal_that_writes_only_ascii_is_no_trouble(own_folder: Path) -> No
             capture_output=True,
             check=False,
         )
-        assert b"Traceback" not in done.stderr and b"codec" not in done.stderr, (
-            done.stderr.decode()
-        )
+        assert b"Traceback" not in done.stderr and b"codec" not in done.stderr, done.stderr.decode()
