@@ -71,7 +71,7 @@ def define(term: str) -> str:
     Raises
     ------
     ValueError
-        There is no such term; the message has the nearest one, or all of them.
+        There is no such term; the message has the nearest one, or all of them if none is near.
 
     Examples
     --------
@@ -84,12 +84,8 @@ def define(term: str) -> str:
     wanted = _key(term)
     if wanted in _BY_KEY:
         return str(_BY_KEY[wanted])
-    near = difflib.get_close_matches(wanted, _BY_KEY, n=3)
-    names = list(dict.fromkeys(_BY_KEY[key].name for key in near))
-    if names:
-        hint = f"Did you mean {' or '.join(map(repr, names))}?"
-    else:
-        hint = f"There are: {', '.join(TERMS)}."
+    near = difflib.get_close_matches(wanted, _BY_KEY, n=1)
+    hint = f"Did you mean {_BY_KEY[near[0]].name!r}?" if near else f"There are: {', '.join(TERMS)}."
     raise ValueError(f"the term must be in the glossary, got {term!r}. {hint}")
 
 
