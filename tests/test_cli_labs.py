@@ -266,6 +266,7 @@ def test_watch_ends_with_ctrl_c(own_folder: Path) -> None:
         assert running.stdout is not None
         for line in running.stdout:
             if "tinyquant hint" in line:
+                time.sleep(1)  # the report is out; now it waits for the next save
                 running.send_signal(signal.SIGINT)
                 break
         rest = running.stdout.read()
