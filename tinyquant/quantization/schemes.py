@@ -73,7 +73,8 @@ class Scheme:
     fixed_range : (float, float) or None
         For ``calibration="fixed"``: the range itself, whatever was seen.
     weight_calibration : str
-        "minmax": the largest weight is the last code. "mse": the range with the smallest squared error.
+        "minmax": the largest weight is the last code. "mse": the range with the smallest squared error of the weights,
+        which is not the range of the best network (see Notes).
     share : str
         Nodes with the same word here (not empty) have one activation quantizer, of the range of all of them.
     activations : str
@@ -91,6 +92,11 @@ class Scheme:
     -----
     In PyTorch this is a QConfig / Quantizer spec; in TFLite the converter's quantization spec. What the integer
     kernels cannot run is simulated all the same; `convert` refuses it, naming scheme, node and reason.
+
+    A range of the smallest squared error clips the largest weights, and a layer's output shrinks with them. Measured on
+    the reference networks at 3 bits, a scale a channel: the squared error of the weights falls by 30 to 44 %, yet the
+    residual network changes by -7.6 points (-11.8 to -3.4), the separable one by -10.0 (-15.4 to -4.6; ten seeds each),
+    their logits at 0.6 and 0.5 of their size; the perceptron by +2.6 (0.0 to 5.2; six seeds). At 4 bits nothing is clear.
 
     Examples
     --------

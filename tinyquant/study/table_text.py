@@ -126,6 +126,7 @@ def _claims(rows: Sequence[Row]) -> str:
             lines += _wrapped(f"  {label:<35}{verdict + ':':<23}", names)
     count = len(rows) * len(CLAIMS)
     lines.append(f"These are {count} intervals: at 95 % about {count / 20:.1f} of them miss the truth by luck alone.")
+    lines.append("Not shown does not mean equal: with more seeds (--seeds) an interval gets narrower.")
     agreed, differed = "The paired bootstrap over seeds says the same everywhere.", "The paired bootstrap decides otherwise for"
     lines += [agreed] if not apart else _filled(f"{differed}: {'; '.join(apart)}.")
     return "\n".join(lines)
