@@ -73,6 +73,7 @@ def test_the_convolutional_networks_are_narrow_and_the_text_says_so(network):
         assert table_runs._network(network, 0, width)[0].conv.weight.shape[0] == width
     assert models.build(network)[0].conv.weight.shape[0] == table_runs.USUAL_WIDTH > table_runs.WIDTH
     assert f"{table_runs.WIDTH} channels wide" in table_text([row({"qat": [90, 91]}, network=network)])
+    assert "batch norms folded in" in table_text([row({"qat": [90, 91]}, network=network)])
     assert "channels wide" not in table_text([row({"qat": [90, 91]})])
 
 

@@ -86,7 +86,10 @@ def _means(rows: Sequence[Row]) -> str:
         "again on these digits would give; for other digits it is too short.",
     ]
     if widths:
-        told.append(f"The convolutional networks are {_range(widths)} channels wide at the stem; `models` builds {USUAL_WIDTH}.")
+        told.append(
+            f"The convolutional networks are {_range(widths)} channels wide at the stem; `models` builds {USUAL_WIDTH}. QAT trains "
+            "them with their batch norms folded in; the control's go on living."
+        )
     return "\n".join([*lines, "", *(line for text in told for line in _filled(text))])
 
 
