@@ -87,8 +87,8 @@ def _means(rows: Sequence[Row]) -> str:
     ]
     if widths:
         told.append(
-            f"The convolutional networks are {_range(widths)} channels wide at the stem; `models` builds {USUAL_WIDTH}. QAT trains "
-            "them with their batch norms folded in; the control's go on living."
+            f"The convolutional networks are {_range(widths)} channels wide at the stem; `models` builds {USUAL_WIDTH}. "
+            "QAT trains them with batch norms folded in; the control keeps its batch norms and trains them on."
         )
     return "\n".join([*lines, "", *(line for text in told for line in _filled(text))])
 
