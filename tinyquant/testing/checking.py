@@ -136,6 +136,7 @@ def check(
     engine: str = "auto",
     examples: int = 200,
     cases: Iterable[Case] = (),
+    int8: bool = False,
     **functions: Callable[..., object],
 ) -> CheckResult:
     """Look for an input on which a function breaks a law, and make it as small as possible.
@@ -158,6 +159,8 @@ def check(
         How many inputs hypothesis draws for each law.
     cases : iterable of Case
         Your own cases, in place of the grid and of hypothesis.
+    int8 : bool
+        Only codes that int8 holds are asked for: the function casts to int8 whatever qmin and qmax say.
     functions : callables by role
         Others that a law may use: ``check(my_fake_quantize, quantize=my_quantize)``, ``check(integer=run, qat=trained)``.
 
@@ -211,6 +214,8 @@ def check(
 
                 def broken_on(case: Case, one: Law = one) -> bool:
                     nonlocal tries
+                    if int8 and not (getattr(case, "qmin", 0) >= -128 and getattr(case, "qmax", 0) <= 127):
+                        return False
                     tries += 1
                     subject = everything.get(one.role)
                     return (subject is None or fits(subject, case)) and one.judge(case, everything) is not None

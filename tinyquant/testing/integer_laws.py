@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyquant.testing import exact
 from tinyquant.testing.cases import DotCase, LayerCase, MultiplierCase, RescaleCase, RoundCase, call
-from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, show
+from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, pair, show
 
 __all__: list[str] = []
 
@@ -65,10 +65,7 @@ def zero_point_corrections(case: DotCase, functions: Functions) -> Broken | None
 
 def _pair(case: MultiplierCase, functions: Functions) -> tuple[int, int]:
     """The multiplier and the shift, which are whole."""
-    result = call(functions["quantize_multiplier"], {"real": case.real})
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", "a pair (multiplier, shift)")
-    multiplier, shift = numbers([result[0]], 1)[0], numbers([result[1]], 1)[0]
+    multiplier, shift = pair(call(functions["quantize_multiplier"], {"real": case.real}), "multiplier", "shift")
     if multiplier.denominator != 1 or shift.denominator != 1:
         raise Unusable(f"({show(multiplier)}, {show(shift)})", "two whole numbers")
     return int(multiplier), int(shift)

@@ -14,7 +14,7 @@ import numpy as np
 from tinyquant.numerics.rounding import saturate
 from tinyquant.testing import exact
 from tinyquant.testing.cases import CodesCase, MapCase, RangeCase, call, narrowest, reals
-from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, show
+from tinyquant.testing.law import Broken, Functions, law, numbers, pair, show
 
 __all__ = ["codes_of", "float_slack", "nearest_code_error"]
 
@@ -211,12 +211,9 @@ def reals_and_dtype(case: CodesCase, functions: Functions) -> Broken | None:
 def _chosen(case: RangeCase, functions: Functions) -> tuple[Fraction, Fraction]:
     """The scale and zero point that choose_qparams gives, from a pair or a QParams."""
     result = call(functions["choose_qparams"], case._asdict())
-    pair = (result.scale, result.zero_point) if hasattr(result, "zero_point") else result  # type: ignore[attr-defined]
-    if not isinstance(pair, (tuple, list)) or len(pair) < 2:
-        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", "a pair (scale, zero_point)")
-    (scale,) = numbers(pair[0], 1, "scale")
-    (zero,) = numbers(pair[1], 1, "zero point")
-    return scale, zero
+    if hasattr(result, "zero_point"):
+        result = (result.scale, result.zero_point)  # type: ignore[attr-defined]
+    return pair(result, "scale", "zero_point")
 
 
 def _wanted(case: RangeCase) -> tuple[Fraction, Fraction, Fraction]:

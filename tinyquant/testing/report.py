@@ -1,7 +1,7 @@
 """The report: what a student reads when a law is broken, in at most 8 lines of 80 columns of plain ASCII.
 
 The smallest input, the answer given, the right one, how far off it may be, the law in words, and one thing to do next. With this
-module one can write it (`report_lines`).
+module one can write it (`report_lines`), or the input alone (`written`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import textwrap
 from tinyquant.testing.cases import Case
 from tinyquant.testing.law import LAWS, Broken
 
-__all__ = ["WIDTH", "one_line", "report_lines"]
+__all__ = ["WIDTH", "one_line", "report_lines", "written"]
 
 WIDTH = 80
 
@@ -28,7 +28,6 @@ _NEXT = "work this input by hand, then print each step of your code for it"
 
 def report_lines(role: str, name: str, case: Case, broken: Broken, looks_like: str = "", next_action: str = "") -> list[str]:
     """The eight lines (seven when no known slip fits)."""
-    numbers_of_it = _written(case, _left_out(name, case))
     head = f"{role} raised an exception under the law {name}" if broken.error else f"{role} breaks the law {name}"
     words = textwrap.wrap(LAWS[name].words, WIDTH - 11)
     law = [f"  the law  {words[0]}", *(f"           {more}" for more in words[1:2])]
@@ -37,7 +36,7 @@ def report_lines(role: str, name: str, case: Case, broken: Broken, looks_like: s
     if looks_like and len(law) == 2 and len(together) <= WIDTH:
         # A law of two lines leaves no room for a guess, unless the two lines above are one.
         right = [together]
-    lines = [head, f"  input    {numbers_of_it}", f"  yours    {broken.yours}", *right, *law]
+    lines = [head, f"  input    {written(case, name)}", f"  yours    {broken.yours}", *right, *law]
     if looks_like and len(lines) < 7:
         lines.append(f"  like     {looks_like}")
     lines.append(f"  next     {next_action or _NEXT}")
@@ -57,9 +56,17 @@ def _left_out(name: str, case: Case) -> tuple[str, ...]:
     return (*unread, "dtype") if getattr(case, "dtype", "float64") == "float64" else unread
 
 
-def _written(case: Case, left_out: tuple[str, ...]) -> str:
-    """The numbers of a case as they can be typed in again; a line that is too long goes without the usual codes -128..127, and
-    then without what is 0."""
+def written(case: Case, law: str = "") -> str:
+    """The numbers of a case as they can be typed in again, without those that the law does not read. A line that is too long goes
+    without the usual codes -128..127, and then without what is 0.
+
+    Examples
+    --------
+    >>> from tinyquant.testing.cases import MapCase
+    >>> written(MapCase((300.0,)))
+    'x=[300.0], scale=1.0, zero_point=0, qmin=-128, qmax=127'
+    """
+    left_out = _left_out(law, case)
     values = {key: value for key, value in case._asdict().items() if key not in left_out}
     usual = {"qmin": -128, "qmax": 127}
     is_usual = all(values.get(key) == value for key, value in usual.items())

@@ -158,6 +158,15 @@ def _fake_in_float32(x: Any, scale: float, zero_point: int, qmin: int = -128, qm
     return (codes * np.float32(scale)).astype(np.float32)
 
 
+@_right("fake_quantize")
+def _fake_loop(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    back = []
+    for value in x.tolist():
+        code = min(max(math.floor(value / scale + 0.5) + zero_point, qmin), qmax)
+        back.append(scale * (code - zero_point))
+    return np.array(back)
+
+
 @_right("ste_gradient")
 def _mask_of_codes(upstream: Any, x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
     codes = np.round(x / scale) + zero_point
@@ -170,6 +179,11 @@ def _mask_by_where(upstream: Any, x: Any, scale: float, zero_point: int, qmin: i
     return np.where(codes == np.clip(codes, qmin, qmax), upstream, 0.0)
 
 
+@_right("ste_gradient")
+def _mask_loop(upstream: Any, x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return [g if qmin <= round(value / scale) + zero_point <= qmax else 0.0 for g, value in zip(upstream.tolist(), x.tolist())]
+
+
 @_right("round_to_int")
 def _away_from_floor(x: Any) -> Any:
     return np.sign(x) * np.floor(np.abs(x) + 0.5)
@@ -178,6 +192,11 @@ def _away_from_floor(x: Any) -> Any:
 @_right("round_to_int")
 def _away_from_trunc(x: Any) -> Any:
     return np.trunc(x + np.copysign(0.5, x)).astype(np.int64)
+
+
+@_right("round_to_int")
+def _away_loop(x: Any) -> Any:
+    return [int(value + 0.5) if value >= 0 else -int(0.5 - value) for value in x.tolist()]
 
 
 @_right("accumulate")
@@ -206,6 +225,14 @@ def _correct_after(x: Any, w: Any, x_zero: int, w_zero: int) -> Any:
     return a @ b - x_zero * b.sum() - w_zero * a.sum() + a.size * x_zero * w_zero
 
 
+@_right("centred_dot")
+def _one_product_at_a_time(x: Any, w: Any, x_zero: int, w_zero: int) -> int:
+    total = 0
+    for a, b in zip(x, w):
+        total += (int(a) - x_zero) * (int(b) - w_zero)
+    return total
+
+
 @_right("quantize_multiplier")
 def _by_frexp(real: float) -> tuple[int, int]:
     fraction, shift = math.frexp(real)
@@ -222,6 +249,15 @@ def _by_doubling(real: float) -> tuple[int, int]:
         real, shift = real * 2, shift - 1
     multiplier = round(real * 2**31)
     return (multiplier // 2, shift + 1) if multiplier == 2**31 else (multiplier, shift)
+
+
+@_right("quantize_multiplier")
+def _by_logarithm(real: float) -> Any:
+    shift = math.floor(math.log2(real)) + 1
+    multiplier = math.floor(real * 2.0 ** (31 - shift) + 0.5)
+    if multiplier >= 2**31:
+        multiplier, shift = (multiplier + 1) // 2, shift + 1
+    return np.array([multiplier, shift])
 
 
 @_right("requantize")
@@ -256,6 +292,17 @@ def _layer_with_correction(
     acc = x.astype(np.int64) @ wide + bias - x_zero * wide.sum()
     (scaled,) = _round_once_away(np.array([acc]), multiplier, shift)
     return np.clip(scaled + y_zero, qmin, qmax)
+
+
+@_right("integer_layer")
+def _layer_loop(
+    x: Any, w: Any, bias: int, x_zero: int, multiplier: int, shift: int, y_zero: int, qmin: int, qmax: int
+) -> int:
+    acc = bias
+    for a, b in zip(x.tolist(), w.tolist()):
+        acc += (a - x_zero) * b
+    scaled, rest = divmod(acc * multiplier, 1 << (31 - shift))
+    return max(qmin, min(qmax, scaled + (2 * rest >= 1 << (31 - shift)) + y_zero))
 
 
 def softmax(x: Any) -> Any:

@@ -57,6 +57,10 @@ def map_cases(mode: str = "half_away", eight_bits: bool = False) -> Any:
         scalar = np.dtype(dtype).type
         halves = st.one_of(st.integers(-8, 8), st.integers(2 * (qmin - zero) - 4, 2 * (qmax - zero) + 4))
         on_grid = halves.map(lambda h: float(scalar(h / 2 * scale)))
+        # Beside either end by quarters of a step, and all over the range, which small whole numbers seldom reach.
+        ends = st.tuples(st.sampled_from([qmin - zero, qmax - zero]), st.integers(-4, 4)).map(lambda e: e[0] + e[1] / 4)
+        inside = st.integers(0, 1000).map(lambda n: qmin - zero + (qmax - qmin) * n // 1000 + 0.25)
+        near = st.one_of(ends, inside).map(lambda steps: float(scalar(steps * scale)))
         beside = st.tuples(on_grid, st.sampled_from([-np.inf, np.inf])).map(
             lambda pair: float(np.nextafter(scalar(pair[0]), scalar(pair[1])))
         )
@@ -65,7 +69,7 @@ def map_cases(mode: str = "half_away", eight_bits: bool = False) -> Any:
         )
         between = st.floats(-300, 300, width=32).map(lambda s: float(scalar(s * scale)))
         # What is smaller than a normal float32 lets a right answer underflow.
-        real = st.one_of(on_grid, beside, between, far).filter(lambda v: v == 0 or abs(v) > 2.0**-80)
+        real = st.one_of(on_grid, beside, near, between, far).filter(lambda v: v == 0 or abs(v) > 2.0**-80)
         x = draw(st.lists(real, min_size=1, max_size=5))
         return MapCase(tuple(x), scale, zero, qmin, qmax, dtype, mode)
 
@@ -110,10 +114,12 @@ def cases(kind: type, mode: str = "half_away", eight_bits: bool = False) -> Any:
 
     @st.composite
     def layer_case(draw: st.DrawFn) -> Case:
-        pairs = draw(st.lists(st.tuples(int8, int8), min_size=1, max_size=6))
+        code = draw(st.sampled_from([int8, st.integers(-3, 3)]))
+        pairs = draw(st.lists(st.tuples(code, code), min_size=1, max_size=6))
         qmin, qmax = draw(st.sampled_from([(-128, 127), (-8, 7)]))
-        return LayerCase(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), draw(st.integers(-5000, 5000)), draw(int8),
-                         draw(multipliers), draw(st.integers(-12, 1)), draw(st.integers(qmin, qmax)), qmin, qmax)  # fmt: skip
+        bias, zero = draw(st.one_of(st.just(0), st.integers(-5000, 5000))), draw(st.one_of(st.just(0), int8))
+        return LayerCase(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), bias, zero, draw(multipliers),
+                         draw(st.integers(-12, 1)), draw(st.integers(qmin, qmax)), qmin, qmax)  # fmt: skip
 
     @st.composite
     def gradient_case(draw: st.DrawFn) -> Case:

@@ -32,14 +32,17 @@ def range_strategies() -> dict[type, Any]:
     @st.composite
     def percentile_case(draw: st.DrawFn) -> Case:
         x = draw(st.lists(number, min_size=1, max_size=12)) * draw(st.sampled_from([1, 1, 5, 20]))
-        apart = [value + place / 128 for place, value in enumerate(x)]
+        apart = [value + place / 128 for place, value in enumerate(x)] + [0.0] * draw(st.sampled_from([0, 0, len(x)]))
         return PercentileCase(tuple(apart), draw(st.sampled_from([100.0, 99.9, 99.0, 98.0, 95.0, 90.0, 80.0, 66.0, 50.0])))
 
     @st.composite
     def mse_case(draw: st.DrawFn) -> Case:
-        x = draw(st.lists(number, min_size=1, max_size=8)) * draw(st.sampled_from([1, 1, 25]))
-        far = draw(st.lists(st.sampled_from([-400.0, 400.0, 250.0]), max_size=1))
-        return MseCase((*x, *far), draw(st.integers(2, 8)))
+        if draw(st.booleans()):
+            return MseCase(tuple(draw(st.lists(number, min_size=1, max_size=8))), draw(st.integers(2, 8)))
+        # Many numbers, and one that lies several times as far out.
+        many = draw(st.lists(st.integers(1, 64).map(lambda n: n / 64), min_size=2, max_size=8)) * 40
+        far = draw(st.sampled_from([3.0, 4.0, -4.0, 6.0])) * max(many)
+        return MseCase((*many, far), draw(st.integers(2, 3)))
 
     @st.composite
     def scale_case(draw: st.DrawFn) -> Case:
@@ -86,9 +89,10 @@ def count_strategies() -> dict[type, Any]:
 
     @st.composite
     def threshold_case(draw: st.DrawFn) -> Case:
-        rows = draw(st.lists(st.tuples(st.integers(-12, 12).map(lambda n: n / 4), bit), min_size=1, max_size=12))
+        score = st.integers(-12, 12).map(lambda n: n / 4)
+        rows = draw(st.lists(st.tuples(score, bit), max_size=12))
         recall = draw(st.sampled_from([1.0, 0.5, 0.75, 0.9, 0.95, 0.25, 0.125]))
-        return ThresholdCase((0.5, *(s for s, _ in rows)), (1, *(t for _, t in rows)), recall)
+        return ThresholdCase((draw(score), *(s for s, _ in rows)), (1, *(t for _, t in rows)), recall)
 
     @st.composite
     def paired_case(draw: st.DrawFn) -> Case:
