@@ -162,7 +162,11 @@ def test_save_and_restore_from_the_command_line(
 ) -> None:
     said(capsys, "lab", "start", "1")
     code, text = said(capsys, "lab", "save")
-    assert code == 0 and "tinyquant-labs.zip: 1 files (01_signal.py)" in text
+    assert (
+        code == 0
+        and "tinyquant-labs.zip: 1 files (01_signal.py)" in text
+        and "lab restore tinyquant-labs.zip" in text
+    )
     elsewhere = own_folder / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -307,6 +311,39 @@ def test_from_an_installed_package_that_cannot_be_written_to(tmp_path: Path, own
     finally:
         for path in [place, *place.rglob("*")]:
             path.chmod(0o755)
+
+
+@pytest.mark.slow
+def test_a_check_leaves_nothing_but_its_memory_behind(own_folder: Path) -> None:
+    """No folder of hypothesis, no cache."""
+    environment = {
+        name: value for name, value in ENVIRONMENT.items() if name != "HYPOTHESIS_STORAGE_DIRECTORY"
+    }
+
+    def typed(*argv: str) -> int:
+        command = [sys.executable, "-m", "tinyquant", *argv]
+        return subprocess.run(
+            command, env=environment, cwd=own_folder, check=False, capture_output=True
+        ).returncode
+
+    assert typed("lab", "start", "1") == 0
+    (own_folder / "labs" / "01_signal.py").write_text(with_bodies("1.1"), encoding="utf-8")
+    assert typed("check", "1.1") == 0
+    left = {
+        path.relative_to(own_folder).as_posix()
+        for path in own_folder.rglob("*")
+        if "__pycache__" not in path.parts
+    }
+    assert left == {"labs", "labs/01_signal.py", f"labs/{STATE}"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe that is closed early")
+def test_a_reader_that_has_seen_enough_is_no_error(own_folder: Path) -> None:
+    command = f'"{sys.executable}" -m tinyquant define | head -n 1'
+    done = subprocess.run(
+        ["bash", "-c", command], env=ENVIRONMENT, cwd=own_folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
 @pytest.mark.slow

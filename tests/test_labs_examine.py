@@ -74,6 +74,14 @@ def test_a_file_that_cannot_be_used_says_why(text: str, words: str, tmp_path: Pa
     assert found.verdict == "raised" and words in found.to_text()
 
 
+def test_a_misspelt_name_is_recognised_and_the_way_back_is_named(tmp_path: Path) -> None:
+    found = judged("def dequantise(codes, scale, zero_point):\n    return codes\n", tmp_path)
+    assert (
+        "defines no function dequantize, but dequantise" in found.to_text()
+        and "tinyquant lab start 1 --force" in found.to_text()
+    )
+
+
 def test_a_file_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_bytes("# gr\u00fcn\ndef dequantize(codes): return 1\n".encode("latin-1"))

@@ -124,6 +124,41 @@ def test_no_right_answer_is_accused(sitting: Sitting, item: Exercise) -> None:
             assert found.passed, f"{fn.__name__}: {found.to_text()}"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return np.clip(np.round(x / scale) + zero_point, qmin, qmax).astype(np.int8)",
+        "return np.clip(np.floor(x / scale + 0.5) + zero_point, -128, 127).astype(np.int8) if qmax == 127 else "
+        "np.clip(np.rint(x / scale) + zero_point, qmin, qmax).astype('int8')",
+        "return np.int8([min(max(round(v / scale) + zero_point, qmin), qmax) for v in x])",
+        "return np.rint(np.clip(np.asarray(x, np.float64) / scale + zero_point, qmin, qmax)).astype(np.int8)",
+    ],
+)
+def test_the_natural_answers_to_the_first_exercise_pass(body: str, tmp_path: Path) -> None:
+    """Always int8, as its last hint writes it: the codes of a first lab are int8."""
+    _, item = next((one, item) for one, item in WRITTEN if item.function == "quantize")
+    text = f"import numpy as np\n\ndef quantize(x, scale, zero_point, qmin=-128, qmax=127):\n    {body}\n"
+    found = examine_file(item, written(tmp_path, text))
+    assert found.passed, found.to_text()
+
+
+def test_the_first_mistakes_are_told_by_their_own_law(tmp_path: Path) -> None:
+    """Not by a corner of the int8 cast that a beginner has not met."""
+    _, item = next((one, item) for one, item in WRITTEN if item.function == "quantize")
+    head = "import numpy as np\n\ndef quantize(x, scale, zero_point, qmin=-128, qmax=127):\n    "
+    for body, words in (
+        ("return np.clip(np.round(x / scale), qmin, qmax).astype(np.int8)", "zero_gets_the_zero_point"),
+        ("return np.clip((np.round(x / scale) + zero_point).astype(np.int8), qmin, qmax)", "saturates"),
+        (
+            "return np.clip(np.trunc(x / scale) + zero_point, qmin, qmax).astype(np.int8)",
+            "round_trip_half_step",
+        ),
+    ):
+        assert (
+            f"breaks the law {words}" in examine_file(item, written(tmp_path, head + body + "\n")).to_text()
+        )
+
+
 @ONLY_BUGS
 def test_a_bug_is_one_and_is_found_only_by_an_input_that_shows_it(sitting: Sitting, item: Bug) -> None:
     """The planted function goes wrong on some input of the grid and does well on others; no input that it does well on passes."""
@@ -131,7 +166,9 @@ def test_a_bug_is_one_and_is_found_only_by_an_input_that_shows_it(sitting: Sitti
     planted = packaged_function(sitting, item.buggy)
     cases = grid(one.kind, "half_away")
     # Long rows show almost any bug; each case also with a few of its numbers alone.
-    cases += [case._replace(x=(x,)) for case in cases if isinstance(case, (MapCase, RoundCase)) for x in case.x[::9]]
+    cases += [
+        case._replace(x=(x,)) for case in cases if isinstance(case, (MapCase, RoundCase)) for x in case.x[::9]
+    ]
     shown = [one.judge(case, {item.role: planted}) is not None for case in cases]
     harmless = [case for case, wrong in zip(cases, shown) if not wrong]
     assert any(shown) and harmless

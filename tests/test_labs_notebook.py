@@ -89,6 +89,15 @@ def test_show_writes_a_file_and_says_so_in_a_script(
     assert (tmp_path / "tinyquant-figures" / "01_mine.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_where_no_figure_can_be_written_the_page_goes_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "tinyquant-figures").write_text("a file is in the way", encoding="utf-8")
+    t = np.linspace(0, 1, 50)
+    show(plot.signal(t, np.sin(6 * t)), "01_mine")
+    assert capsys.readouterr().out.startswith("figure: not written, this folder cannot be written to (")
+
+
 @pytest.mark.slow
 def test_in_a_real_notebook_a_check_shows_the_student_s_line_and_a_figure_its_picture(tmp_path: Path) -> None:
     """A cell with a loop that does not end is ended too, and the kernel lives on."""

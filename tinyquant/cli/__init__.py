@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -69,7 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code is not None:
             return code
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except ImportError as error:
         return _say(error, 4)
     except (ValueError, TypeError, KeyError, OSError) as error:

@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"  that was the last; the solution: tinyquant solution {item.number} --give-up")
     progress.hints[item.number] = count
     progress.write()
+    if progress.trouble and count < 3:
+        print(f"  all      tinyquant hint {item.number} --all (which hints you had cannot be kept here)")
     say_trouble(progress)
     return 0
 

@@ -111,9 +111,9 @@ def _start(args: argparse.Namespace) -> int:
 def _save(args: argparse.Namespace) -> int:
     """Pack."""
     names = save_all(lab_folder(), args.file)
-    print(
-        f"{args.file}: {len(names)} files ({', '.join(names)}). Elsewhere: tinyquant lab restore {args.file.name}"
-    )
+    name = f'"{args.file.name}"' if " " in args.file.name else args.file.name
+    print(f"{args.file}: {len(names)} files ({', '.join(names)})")
+    print(f"Elsewhere: tinyquant lab restore {name}")
     return 0
 
 

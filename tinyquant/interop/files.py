@@ -27,6 +27,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(temporary, target)
     except FileExistsError:
         raise
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename != str(temporary):
+            raise
+        # Whoever reads the message knows the file, not the temporary one.
+        raise type(error)(error.errno, error.strerror, str(target)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

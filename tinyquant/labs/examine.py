@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ import numpy as np
 
 from tinyquant.labs.exercise import Bug, Exercise, Item
 from tinyquant.labs.guard import Delegated, Guard, OutOfTime
-from tinyquant.labs.sittings import find_sitting
+from tinyquant.labs.sittings import find_sitting, in_order
 from tinyquant.labs.sources import packaged_function
 from tinyquant.labs.student_code import (
     Cell,
@@ -32,11 +34,11 @@ from tinyquant.labs.student_code import (
 )
 from tinyquant.testing import CheckResult, check, find_law, right_answers
 from tinyquant.testing.cases import Case, SignatureError
-from tinyquant.testing.shrink import is_legal
+from tinyquant.testing.legal import is_legal
+from tinyquant.testing.report import WIDTH, written
 
 __all__ = ["EXIT_CODES", "Report", "examine", "examine_file"]
 
-WIDTH = 80
 EXIT_CODES = {"passed": 0, "broken": 1, "delegated": 1, "raised": 3, "not started": 5, "out of time": 6}
 """What came out -> the exit code of `tinyquant check`; 2 is wrong usage, 4 something missing on this machine."""
 
@@ -106,7 +108,8 @@ def _hint(item: Item) -> str:
 def _following(item: Item) -> str:
     """What comes after a passed exercise."""
     sitting = find_sitting(item.number[0])
-    later = [one for one in sitting.exercises if one.number > item.number]
+    order = in_order(sitting)
+    later = order[order.index(item) + 1 :] if item in order else []
     if later:
         what = "stretch" if later[0].stretch else "find the bug" if isinstance(later[0], Bug) else "write"
         return f"  next     {later[0].number} {what}: {later[0].function} ({later[0].title})"
@@ -131,6 +134,8 @@ def examine(
         Watch the function: it may not call the library's. Off only to hold the library itself against an exercise.
     """
     start = time.perf_counter()
+    # hypothesis keeps tables of its own in a folder; a student's is not the place.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "tinyquant-hypothesis"))
     with Guard(getattr(item, "allowed", ()), seconds) as guard:
         wrapped = guard.wrap(fn) if guarded else fn
         try:
@@ -160,7 +165,7 @@ def examine(
 
 def _checked(item: Exercise, fn: Function, cells: list[Cell] | None) -> Report:
     """An exercise: its laws."""
-    result = check(fn, *item.laws, role=item.role, mode=item.mode, examples=_EXAMPLES)
+    result = check(fn, *item.laws, role=item.role, mode=item.mode, examples=_EXAMPLES, int8=item.int8)
     if result.not_started:
         return _not_started(item)
     if result.passed:
@@ -194,10 +199,7 @@ def _raised(
     place = where_in(error, cells) if cells else None
     lines = [f"{item.number} {item.function} raised {type(error).__name__}: {error}"]
     if result is not None and result.case is not None:
-        given = ", ".join(
-            f"{k}={v!r}" for k, v in result.case._asdict().items() if k not in ("mode", "dtype")
-        )
-        lines.append(f"  input    {given}")
+        lines.append(f"  input    {written(result.case, result.broken_law)}")
     if place is not None:
         lines.append(
             f"  line {place.line:<4}{place.text}" + (f"   ({place.name})" if "cell" in place.name else "")
@@ -210,7 +212,7 @@ def _raised(
 def _out_of_time(item: Item, guard: Guard, limit: OutOfTime, cells: list[Cell] | None) -> Report:
     """Where the call was when it was ended."""
     args, kwargs = guard.last
-    given = ", ".join([*(repr(a) for a in args), *(f"{k}={v!r}" for k, v in kwargs.items())])
+    given = ", ".join([*map(_typed, args), *(f"{k}={_typed(v)}" for k, v in kwargs.items())])
     place = where_in(guard.stuck, cells) if guard.stuck is not None and cells else None
     at = f"  line {place.line:<4}{place.text}" if place else ""
     lines = (f"{item.number} {item.function}: {limit}, so it was ended", f"  input    {given}", at)
@@ -221,6 +223,14 @@ def _out_of_time(item: Item, guard: Guard, limit: OutOfTime, cells: list[Cell] |
         "  look at  the loop that does not end: what changes in each turn?",
         _hint(item),
     )
+
+
+def _typed(value: object) -> str:
+    """An argument as it can be typed in again; a long array by its first numbers."""
+    if isinstance(value, np.ndarray):
+        first = ", ".join(repr(v) for v in value.ravel()[:4].tolist())
+        return f"[{first}{', ...' if value.size > 4 else ''}]"
+    return repr(value)
 
 
 def _case_of(item: Bug, given: object) -> Case | str:
@@ -289,7 +299,7 @@ def _hunt(item: Bug, fn: Function) -> Report:
         return _report(
             item, "broken", f"{head}: that is no input for {item.buggy}", f"  right    {case}", _hint(item)
         )
-    given = ", ".join(f"{k}={v!r}" for k, v in case._asdict().items() if k not in ("mode", "dtype"))
+    given = written(case, item.law)
     buggy = packaged_function(find_sitting(item.number[0]), item.buggy)
     broken = one.judge(case, {item.role: buggy})
     right = one.judge(case, {item.role: right_answers(item.role)[0]})
@@ -311,10 +321,11 @@ def examine_file(item: Item, path: Path, *, seconds: float = 5.0) -> Report:
         cells = read_code(path)
         with contextlib.redirect_stdout(io.StringIO()):
             fn = functions_of(cells, item.function)
-    except (UnreadableCode, MissingFunction, UnicodeDecodeError) as error:
-        return _report(
-            item, "raised", f"{item.number} {item.function}: the file cannot be used", f"  because  {error}"
-        )
+    except MissingFunction as error:
+        again = f"rename it, or begin again: tinyquant lab start {item.number[0]} --force"
+        return _report(item, "raised", f"{item.number} {item.function}: {error}", f"  next     {again}")
+    except (UnreadableCode, UnicodeDecodeError) as error:
+        return _report(item, "raised", f"{item.number} {item.function}: the file cannot be read", f"  because  {error}")
     except Exception as error:
         return _raised(item, error, cells)
     return examine(item, fn, cells, seconds=seconds)

@@ -53,6 +53,8 @@ class Exercise:
         Not required.
     allowed : tuple of str
         Public functions of tinyquant that the student may call; all others are refused during a check.
+    int8 : bool
+        Only codes that int8 holds are asked for, so that a cast to int8 is right.
     """
 
     number: str
@@ -65,6 +67,7 @@ class Exercise:
     laws: tuple[str, ...] = ()
     stretch: bool = False
     allowed: tuple[str, ...] = ()
+    int8: bool = False
 
     def __post_init__(self) -> None:
         if not self.role:

@@ -135,5 +135,8 @@ def show(figure: Any, name: str) -> None:
         alt = getattr(figure, "alt", "")
         display.display(display.Image(style.figure_bytes(figure, "png", alt=alt), alt=alt or name))
         return
-    FIGURES.mkdir(exist_ok=True)
-    print(f"figure: {style.save_figure(figure, FIGURES / f'{name}.png').as_posix()}")
+    try:
+        FIGURES.mkdir(exist_ok=True)
+        print(f"figure: {style.save_figure(figure, FIGURES / f'{name}.png').as_posix()}")
+    except OSError as error:
+        print(f"figure: not written, this folder cannot be written to ({error.strerror})")

@@ -8,6 +8,7 @@ plots and the order of cells cannot change a result. With this module one can re
 from __future__ import annotations
 
 import ast
+import difflib
 import json
 import types
 from collections.abc import Callable
@@ -131,9 +132,9 @@ def functions_of(cells: list[Cell], name: str) -> Callable[..., object]:
         for _, node in statements
     ):
         where = cells[0].name.split(" cell ")[0] if cells else "the file"
-        raise MissingFunction(
-            f"{where} defines no function {name}. Write it, or take the starter again: tinyquant lab start N --force."
-        )
+        defined = [node.name for _, node in statements if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        near = difflib.get_close_matches(name, defined, n=1)
+        raise MissingFunction(f"{where} defines no function {name}" + (f", but {near[0]}" if near else ""))
     needed = {name}
     while True:
         more = {

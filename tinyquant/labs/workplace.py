@@ -17,7 +17,7 @@ from typing import Any
 
 from tinyquant.interop.files import write_atomically
 from tinyquant.labs.exercise import Item, Sitting
-from tinyquant.labs.sittings import find_sitting, sittings
+from tinyquant.labs.sittings import find_sitting, in_order, sittings
 from tinyquant.labs.sources import starter
 
 __all__ = [
@@ -188,9 +188,9 @@ def next_open(progress: Progress) -> tuple[Sitting, Item] | None:
     for sitting in sittings():
         if lab_file(sitting, progress.folder) is None:
             continue
-        open_ones = [item for item in sitting.exercises if item.number not in progress.passed]
-        if open_ones:
-            return sitting, min(open_ones, key=lambda item: (item.stretch, item.number))
+        for item in in_order(sitting):
+            if item.number not in progress.passed:
+                return sitting, item
     return None
 
 

@@ -149,8 +149,10 @@ def check(
     laws : str
         Names of laws; all those about the function if none is named.
     role : str
-        Which function it is, when its own name does not say so: one of quantize, dequantize, choose_qparams, fake_quantize,
-        ste_gradient, round_to_int, accumulate, centred_dot, quantize_multiplier, requantize, integer_layer, backward, integer.
+        Which function it is, when its own name does not say so: quantize, dequantize, choose_qparams, fake_quantize,
+        ste_gradient, round_to_int, accumulate, centred_dot, quantize_multiplier, requantize, integer_layer, backward, integer,
+        split_error, tie_breaker, scale_gradient, minmax_range, percentile_range, mse_range, times_smaller, images_lost,
+        sign_test, recall, choose_threshold or paired_interval.
     mode : str
         A rounding rule that the function must follow on ties; without it every nearest rule is right.
     engine : str

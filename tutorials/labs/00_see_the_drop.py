@@ -3,9 +3,9 @@
 #
 # A smaller network is worth little until you can say how much smaller, what it lost, and whether that is more than luck.
 #
-# Step through `tutorials/00_see_the_drop` first. Here you write three lines of your own; the library stays closed.
-# Check on the command line with `tinyquant check 0.1` (add `--watch` to check at every save), or run the cells of this file.
-# A hint: `tinyquant hint 0.1`. A word: `tinyquant define QAT`.
+# Step through the page first (`tutorials/00_see_the_drop` of the repository). Here you write three lines of your
+# own; the library stays closed. Check on the command line with `tinyquant check 0.1` (add `--watch` to check at
+# every save), or run the cells of this file. A hint: `tinyquant hint 0.1`. A word: `tinyquant define QAT`.
 
 # %%
 # On a hosted notebook, once: %pip install tinyquant-labs (or the wheel your course gives you)

@@ -4,9 +4,10 @@
 # A chip without a float unit can run a network only if every number on the way, from pixel to answer, is a
 # whole number.
 #
-# Step through `tutorials/04_multiply_accumulate` first. Here you write that step yourself: numpy only, the
-# library stays closed. Check on the command line with `tinyquant check 4.1` (add `--watch` to check at every
-# save), or run the cells of this file. A hint: `tinyquant hint 4.1`. A word: `tinyquant define accumulator`.
+# Step through the page first (`tutorials/04_multiply_accumulate` of the repository). Here you write that step
+# yourself: numpy only, the library stays closed. Check on the command line with `tinyquant check 4.1` (add
+# `--watch` to check at every save), or run the cells of this file. A hint: `tinyquant hint 4.1`. A word:
+# `tinyquant define accumulator`.
 
 # %%
 # On a hosted notebook, once: %pip install tinyquant-labs (or the wheel your course gives you)

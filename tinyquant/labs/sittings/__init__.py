@@ -12,7 +12,7 @@ import pkgutil
 
 from tinyquant.labs.exercise import Item, Sitting
 
-__all__ = ["find_exercise", "find_sitting", "sittings"]
+__all__ = ["find_exercise", "find_sitting", "in_order", "sittings"]
 
 
 @functools.cache
@@ -36,6 +36,11 @@ def find_sitting(number: str) -> Sitting:
             return one
     there = ", ".join(str(one.number) for one in sittings())
     raise ValueError(f"the sitting must be one of {there}, got {number!r}. `tinyquant lab` lists them.")
+
+
+def in_order(sitting: Sitting) -> list[Item]:
+    """Its exercises as they are best done: what is required, the bug, then the stretch."""
+    return sorted(sitting.exercises, key=lambda item: (item.stretch, item.number))
 
 
 def find_exercise(number: str) -> Item:

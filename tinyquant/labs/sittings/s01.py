@@ -17,6 +17,7 @@ SITTING = Sitting(
             "quantize",
             title="real numbers to codes",
             difficulty=1,
+            int8=True,
             hints=(
                 "How many steps of size `scale` is x away from real 0?\n"
                 "Which code is real 0, and what becomes of an x that is too far away?",

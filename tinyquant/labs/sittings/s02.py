@@ -17,6 +17,7 @@ SITTING = Sitting(
             "split_error",
             title="rounding or clipping?",
             difficulty=2,
+            int8=True,
             hints=(
                 "Which real numbers do qmin and qmax stand for? What is the error of an x\n"
                 "between them made of, and of one far beyond them?",

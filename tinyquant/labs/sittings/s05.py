@@ -17,6 +17,7 @@ SITTING = Sitting(
             "fake_quantize",
             title="round to the grid, and stay in real numbers",
             difficulty=1,
+            int8=True,
             hints=(
                 "Which code does x get, and which real number does that code stand for?",
                 "code = clip(round(x / scale) + zero_point, qmin, qmax)\ny = scale * (code - zero_point)",
@@ -30,6 +31,7 @@ SITTING = Sitting(
             "ste_gradient",
             title="the straight-through estimator and its mask",
             difficulty=2,
+            int8=True,
             hints=(
                 "Where does 5.1 follow the line y = x, if you squint? Where is it flat\nhowever far x goes?",
                 "gradient = upstream where qmin <= round(x / scale) + zero_point <= qmax,\n"

@@ -3,9 +3,9 @@
 #
 # A microcontroller stores a number in one byte: of a smooth signal, 256 steps are left, and you decide where they lie.
 #
-# Step through `tutorials/01_signal` first. Here you write the map yourself: numpy only, the library stays closed.
-# Check on the command line with `tinyquant check 1.1` (add `--watch` to check at every save), or run the cells of this file.
-# A hint: `tinyquant hint 1.1`. A word: `tinyquant define scale`.
+# Step through the page first (`tutorials/01_signal` of the repository). Here you write the map yourself: numpy
+# only, the library stays closed. Check on the command line with `tinyquant check 1.1` (add `--watch` to check at
+# every save), or run the cells of this file. A hint: `tinyquant hint 1.1`. A word: `tinyquant define scale`.
 
 # %%
 # On a hosted notebook, once: %pip install tinyquant-labs (or the wheel your course gives you)
@@ -30,11 +30,10 @@ def quantize(x, scale, zero_point, qmin=-128, qmax=127):
 
     x is a float array, scale a positive float, zero_point a whole number from qmin to qmax.
     With scale 0.5 and zero_point 10: 0.0 -> 10, 1.0 -> 12, 1.3 -> 13, 1000.0 -> 127.
-    (For codes that do not fit int8, as 0..255, another integer type is right: np.int32 will do.)
     """
     ### BEGIN SOLUTION
-    codes = np.clip(np.round(x / scale) + zero_point, qmin, qmax)
-    return codes.astype(np.int8 if (qmin, qmax) == (-128, 127) else np.int32)
+    steps = np.round(x / scale)
+    return np.clip(steps + zero_point, qmin, qmax).astype(np.int8)
     ### END SOLUTION
 
 

@@ -4,9 +4,9 @@
 # Two kinds of error ask for opposite remedies, finer steps or a wider range: so you must be able to tell them
 # apart, and to say which way a tie goes.
 #
-# Step through `tutorials/02_error` first. Here you write it yourself, with numpy; the library stays closed.
-# Check on the command line with `tinyquant check 2.1` (add `--watch` to check at every save), or run the cells
-# of this file. A hint: `tinyquant hint 2.1`. A word: `tinyquant define tie`.
+# Step through the page first (`tutorials/02_error` of the repository). Here you write it yourself, with numpy;
+# the library stays closed. Check on the command line with `tinyquant check 2.1` (add `--watch` to check at every
+# save), or run the cells of this file. A hint: `tinyquant hint 2.1`. A word: `tinyquant define tie`.
 
 # %%
 # On a hosted notebook, once: %pip install tinyquant-labs (or the wheel your course gives you)

@@ -4,8 +4,8 @@
 # Everything about a network is known once it is trained, except the numbers that future images will make in it:
 # their range is a guess from a few examples, and you write three ways to guess.
 #
-# Step through `tutorials/03_ptq` first. Check on the command line with `tinyquant check 3.1` (add `--watch` to
-# check at every save), or run the cells of this file. A hint: `tinyquant hint 3.1`.
+# Step through the page first (`tutorials/03_ptq` of the repository). Check on the command line with `tinyquant
+# check 3.1` (add `--watch` to check at every save), or run the cells of this file. A hint: `tinyquant hint 3.1`.
 # A word: `tinyquant define percentile`.
 
 # %%

@@ -4,9 +4,10 @@
 # After training nobody can undo the rounding; told about it during training, a network learns weights that
 # round well.
 #
-# Step through `tutorials/05_qat` first. Here you write the two halves of it, forward and backward: numpy
-# only, the library stays closed. Check on the command line with `tinyquant check 5.1` (add `--watch` to check
-# at every save), or run the cells of this file. A hint: `tinyquant hint 5.1`. A word: `tinyquant define ste`.
+# Step through the page first (`tutorials/05_qat` of the repository). Here you write the two halves of it, forward
+# and backward: numpy only, the library stays closed. Check on the command line with `tinyquant check 5.1` (add
+# `--watch` to check at every save), or run the cells of this file. A hint: `tinyquant hint 5.1`. A word:
+# `tinyquant define ste`.
 
 # %%
 # On a hosted notebook, once: %pip install tinyquant-labs (or the wheel your course gives you)

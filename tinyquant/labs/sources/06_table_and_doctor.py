@@ -3,9 +3,10 @@
 #
 # Accuracy counts all mistakes alike and knows nothing of luck; here you count the one that matters, and say how sure you are.
 #
-# Step through `tutorials/06_table_and_doctor` first. Here you write the three numbers of that page yourself: numpy only.
-# Check on the command line with `tinyquant check 6.1` (add `--watch` to check at every save), or run the cells of this file.
-# A hint: `tinyquant hint 6.1`. A word: `tinyquant define recall`.
+# Step through the page first (`tutorials/06_table_and_doctor` of the repository). Here you write the three
+# numbers of that page yourself: numpy only. Check on the command line with `tinyquant check 6.1` (add `--watch`
+# to check at every save), or run the cells of this file. A hint: `tinyquant hint 6.1`. A word: `tinyquant define
+# recall`.
 #
 # The doctors know thirty cell measurements, not an image. This is teaching data, not a medical device.
 
