@@ -40,8 +40,10 @@ SHAPE_SETTINGS: dict[str, Any] = {
     "qat": {"epochs": 8, "lr": 1e-3, "batch_size": 64, "schedule": "cosine"},
     "mobilenet_qat": {"epochs": 2, "lr": 3e-4, "batch_size": 64, "schedule": "cosine", "augment": "shift"},
     "lsq": {"epochs": 8, "optimizer": "sgd", "batch_size": 64, "schedule": "cosine"},
+    "lsq_rates": LSQ_RATES,
+    "lsq_scale": "step",
 }
-"""Arguments of `fit`."""
+"""Arguments of `fit`; then what else LSQ's results depend on: a file made with other rates is refused by name."""
 
 
 def run_shapes(seed: int, settings: dict[str, Any]) -> dict[str, Outcome]:
@@ -163,7 +165,7 @@ def _lsq(bench: _Bench, seed: int, settings: dict[str, Any]) -> dict[str, float]
         for word, scaled in (("with", True), ("without", False)):
             fq = quantize_model(
                 bench.model, seen, scheme=scheme, weight_ranges="learn", ranges="learn", gradient_scale=scaled,
-                scale_parameter="step",
+                scale_parameter=SHAPE_SETTINGS["lsq_scale"],
             )  # fmt: skip
             found["W2A2 PTQ"] = bench.score(fq)
             try:
