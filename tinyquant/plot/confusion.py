@@ -86,7 +86,8 @@ def confusion_matrices(
             f"{truth.size} test cases; rows are what they are, columns what the network says.",
         )
         axes = np.atleast_1d(figure.subplots(1, len(said), sharey=True))
-        figure.subplots_adjust(left=0.085, right=0.985, top=0.8, bottom=0.135, wspace=0.06)
+        room = max(0.085, 0.055 + 0.0125 * max(map(len, shown)))  # for the names and what stands before them
+        figure.subplots_adjust(left=room, right=0.985, top=0.8, bottom=0.135, wspace=0.06)
         most = max(1, *(int(_mistakes(table).max()) for table in counts.values()))
         for ax, (name, table) in zip(axes, counts.items(), strict=True):
             _draw_matrix(ax, table, shown, most)
