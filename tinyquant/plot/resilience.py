@@ -112,11 +112,14 @@ def _title(at: np.ndarray, lines: Mapping[str, np.ndarray]) -> str:
         return "Accuracy falls as the weights are shaken"
     (first, one), (second, other) = list(means.items())[:2]
     gap = other - one
-    widest = int(np.argmax(np.abs(gap)))
-    spread = max(100 * float(np.ptp(values[:, widest])) for values in list(lines.values())[:2])
-    if abs(gap[widest]) < 0.25 * spread or abs(gap[widest]) < 0.5:
+    spread = np.max([100 * np.ptp(values, axis=0) for values in list(lines.values())[:2]], axis=0)
+    clear = np.where((np.abs(gap) >= 0.5) & (np.abs(gap) >= 0.25 * spread), np.abs(gap), 0.0)
+    widest = int(np.argmax(clear))
+    if not clear[widest]:
         return f"{first} and {second} bear noise alike: the lines coincide"
     better = second if gap[widest] > 0 else first
+    if widest == 0:
+        return f"{better} leads by {abs(gap[0]):.1f} points without noise, and noise does not widen that"
     steps = "1 step" if at[widest] == 1 else f"{at[widest]:g} steps"
     # A lead that was there before the noise is not the noise's doing.
     lead = gap[0] * (1 if gap[widest] > 0 else -1)
