@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinyquant as tq
 from tinyquant.labs.examine import EXIT_CODES, Report, examine, examine_file
 from tinyquant.labs.exercise import Bug, Exercise, Sitting
 from tinyquant.labs.guard import Guard, OutOfTime
@@ -207,6 +208,17 @@ def test_a_bug_s_input_may_be_arrays_numpy_numbers_or_one_number() -> None:
     assert examine(item, lambda: arrays).passed
     assert examine(item, lambda: {"x": 128.0}).passed
     assert "onnxruntime" not in examine(item, lambda: {"x": [3.0]}).to_text()
+
+
+def test_who_hunts_a_bug_may_search_with_the_library_but_not_for_ever() -> None:
+    item = find_exercise("1.4")
+    assert examine(item, lambda: {"x": tq.dequantize([127], tq.QParams(1.0, 0)) + 1.0}).passed
+    assert examine(item, _for_ever, seconds=0.2).verdict == "out of time"
+
+
+def _for_ever() -> None:
+    while True:
+        pass
 
 
 @pytest.mark.parametrize(
