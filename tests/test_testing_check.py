@@ -69,9 +69,9 @@ def test_the_registry_is_large_and_every_entry_has_its_sentence() -> None:
 
 
 def test_every_law_is_broken_by_some_wrong_answer_of_the_registry_or_of_this_test() -> None:
-    """A law that nothing breaks says nothing."""
+    """A law that nothing breaks says nothing; the rule of ties is broken only where one is asked for."""
     unheard = set(LAWS) - {name for answer in wrong_answers() for name in answer.breaks}
-    assert unheard == {"rounding_mode", "reals_and_dtype"}
+    assert unheard == {"rounding_mode"}
     assert not check(right_answers("quantize")[3], "rounding_mode", role="quantize", mode="half_away", engine="grid").passed
     assert not check(lambda codes: [[float(c)] for c in codes], "reals_and_dtype", role="dequantize", engine="grid").passed
 

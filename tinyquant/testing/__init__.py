@@ -4,6 +4,32 @@
 of one's own; `wrong_answers()` lists mistakes that a good test must catch. Nothing here needs hypothesis: without it a fixed grid
 of boundary cases is tried, with it `tinyquant.testing.strategies` draws more.
 
+Any function may be checked, numpy and nothing else. Its role says which laws it must keep; its parameters are matched by name,
+and other people's names for them are known (`values` for x, `s` for the scale, `zp` for the zero point). This one rounds the
+zero point together with x and casts before it clips:
+
+    >>> import numpy as np
+    >>> def to_int8(values, s, zp):
+    ...     return (values / s + zp).round().astype(np.int32).astype(np.int8).clip(-128, 127)
+    >>> found = check(to_int8, role="quantize")
+    >>> found.broken_law, found.case
+    ('saturates', MapCase(x=(128.0,), scale=1.0, zero_point=0, qmin=-128, qmax=127, dtype='float64', mode='half_away'))
+    >>> print(found.to_text(next_action="clip first, cast last"))
+    quantize breaks the law saturates
+      input    x=[128.0], scale=1.0, zero_point=0, qmin=-128, qmax=127
+      yours    code -128 for 128
+      right    code 127, the last one on that side
+      allowed  none: the answer is exact
+      the law  what lies outside the range gets the last code on its side: it
+               saturates, never wraps
+      next     clip first, cast last
+
+Clipped before it is cast it passes, wherever the zero point is added:
+
+    >>> right = lambda values, s, zp: (values / s + zp).round().clip(-128, 127).astype(np.int8)
+    >>> check(right, role="quantize", engine="grid").passed
+    True
+
 A law in a hypothesis test of one's own::
 
     from hypothesis import given
@@ -14,8 +40,8 @@ A law in a hypothesis test of one's own::
     def test_round_trip(case):
         assert_property("round_trip_half_step", case, quantize=my_quantize)
 
-Where to read on: `law` (what a law is), `map_laws`, `integer_laws` and `training_laws` (all of them), `cases`,
-`exact`, `checking`.
+Where to read on: `law` (what a law is); `map_laws`, `error_laws`, `range_laws`, `integer_laws`, `training_laws` and
+`counting_laws` (all of them); `cases`, `exact`, `checking`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tinyquant.testing.cases import BatchesCase, Case, MapCase
+from tinyquant.testing.cases import BatchesCase, BytesCase, Case, MapCase, SignCase
 from tinyquant.testing.legal import is_legal as is_legal
 
 __all__ = ["complexity", "shrink"]
@@ -90,6 +90,9 @@ def _simpler(case: Case) -> Iterator[Case]:
             if all(kept.values()):
                 yield other_case(**kept)
         chunk //= 2
+    if isinstance(case, (BytesCase, SignCase)):
+        # Two counts that belong together.
+        yield other_case(**{name: value // 2 for name, value in fields.items()})
     for name, value in fields.items():
         if name in _FIXED:
             continue

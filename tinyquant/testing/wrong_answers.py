@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -118,21 +119,15 @@ def looks_like(role: str, fn: Answer, functions: Functions, mode: str = "") -> s
     """
     if role not in roles() or any(functions.get(name, own) is not own for name, own in companions(role).items()):
         return ""
-    kinds = list(dict.fromkeys(one.kind for one in laws_for(role)))
-    prepared = [_called_with(case) for kind in kinds for case in _spread(grid(kind))]
-    yours = [_answers(fn, values) for values in prepared]
-    right = [_answers(right_answers(role)[0], values) for values in prepared]
+    yours = [_answers(fn, values) for values in _inputs(role)]
     matching = []
     for slip in wrong_answers(role, mode):
-        telling, same = 0, True
-        for values, mine, good in zip(prepared, yours, right):
-            theirs = _answers(slip.fn, values)
-            if not _agree(theirs, mine):
-                same = False
-                break
-            telling += sum(not _agree([a], [b]) for a, b in zip(theirs, good)) if len(theirs) == len(good) else 1
-        if same and telling >= ENOUGH:
-            matching.append(slip)
+        if all(_agree(_known(role, slip.fn, number), mine) for number, mine in enumerate(yours)):
+            right = (_known(role, right_answers(role)[0], number) for number in range(len(yours)))
+            if sum(map(_differences, yours, right)) >= ENOUGH:
+                matching.append(slip)
+    # A slip that only leaves the answers floats, say, has the values of another rule too: the rule explains them.
+    matching = [slip for slip in matching if slip.mode] or matching
     return matching[0].misconception if len(matching) == 1 else ""
 
 
@@ -144,16 +139,31 @@ def _agree(theirs: list[object], mine: list[object]) -> bool:
     )
 
 
-def _spread(cases: list[Any]) -> list[Any]:
-    """At most some 160 of the cases, evenly taken."""
-    return cases[:: max(1, len(cases) // 160)]
+def _differences(mine: list[object], right: list[object]) -> int:
+    """In how many numbers two answers differ; 1 for answers of different lengths."""
+    if len(mine) != len(right):
+        return 1
+    return sum(a != b and not _agree([a], [b]) for a, b in zip(mine, right))
+
+
+@cache
+def _inputs(role: str) -> list[dict[str, Any]]:
+    """What the functions of a role are compared on: at most some 160 cases of a kind, evenly taken from the grid."""
+    kinds = list(dict.fromkeys(one.kind for one in laws_for(role)))
+    return [_called_with(case) for kind in kinds for case in grid(kind)[:: max(1, len(grid(kind)) // 160)]]
+
+
+@cache
+def _known(role: str, fn: Answer, number: int) -> list[object]:
+    """What a function of the registry answers to one of the inputs."""
+    return _answers(fn, _inputs(role)[number])
 
 
 def _called_with(case: Any) -> dict[str, Any]:
     """What a function of its kind may be called with: of a map, numbers for the gradient that arrives too."""
     values = given(case)
     if isinstance(case, MapCase):
-        values["upstream"] = np.array([0.5 + number % 7 for number in range(len(case.x))], case.dtype) * (-1) ** len(case.x)
+        values["upstream"] = np.array([(0.5 + number % 7) * (-1) ** number for number in range(len(case.x))], case.dtype)
     return values
 
 
