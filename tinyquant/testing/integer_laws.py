@@ -126,7 +126,7 @@ def requantize_nearest(case: RescaleCase, functions: Functions) -> Broken | None
     return None
 
 
-@law("requantize", RescaleCase, "integers come out: no float has any place between accumulator and code")
+@law("requantize", RescaleCase, "integers come out: no float belongs between accumulator and code")
 def requantize_gives_integers(case: RescaleCase, functions: Functions) -> Broken | None:
     """The type of the result (Python ints are integers too)."""
     given = {"acc": np.array(case.acc, np.int32), "multiplier": case.multiplier, "shift": case.shift}

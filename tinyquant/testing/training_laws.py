@@ -82,9 +82,9 @@ def ste_mask(case: MapCase, functions: Functions) -> Broken | None:
         inside = case.qmin - _HALF < code < case.qmax + _HALF
         right = Fraction(arriving) if inside else Fraction(0)
         if value != right:
-            where = "inside" if inside else "clipped"
+            where = "there" if inside else "clipped"
             return Broken(f"gradient {show(value)} at x = {show(x)}",
-                          f"{show(right)}: {show(arriving)} arrives, the code {show(code)} is {where}")  # fmt: skip
+                          f"{show(right)}: {show(arriving)} arrives, {show(code)} rounds to a code that is {where}")  # fmt: skip
     return None
 
 
