@@ -89,6 +89,19 @@ def test_show_writes_a_file_and_says_so_in_a_script(
     assert (tmp_path / "tinyquant-figures" / "01_mine.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_script_that_has_imported_jupyter_is_still_a_script(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import types
+
+    shell = types.SimpleNamespace(get_ipython=lambda: None)
+    monkeypatch.setitem(sys.modules, "IPython", shell)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    t = np.linspace(0, 1, 50)
+    show(plot.signal(t, np.sin(6 * t)), "01_mine")
+    assert capsys.readouterr().out == "figure: tinyquant-figures/01_mine.png\n"
+
+
 def test_where_no_figure_can_be_written_the_page_goes_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -120,6 +120,12 @@ def _here() -> Path:
     return folder if folder.is_dir() else Path.cwd()
 
 
+def _in_a_notebook() -> bool:
+    """Whether this very process is the kernel of one; that some package of Jupyter's has been imported says nothing."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
 def show(figure: Any, name: str) -> None:
     """Show a figure: in a notebook below the cell, elsewhere as a PNG file in ``tinyquant-figures/``, which is said.
 
@@ -130,7 +136,7 @@ def show(figure: Any, name: str) -> None:
         Of the file, without its ending.
     """
     style = importlib.import_module("tinyquant.plot.style")
-    if "ipykernel" in sys.modules:
+    if _in_a_notebook():
         display = importlib.import_module("IPython.display")
         alt = getattr(figure, "alt", "")
         display.display(display.Image(style.figure_bytes(figure, "png", alt=alt), alt=alt or name))
