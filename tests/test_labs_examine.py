@@ -107,6 +107,23 @@ def test_a_loop_that_swallows_exceptions_is_ended_too(tmp_path: Path) -> None:
     assert judged(text, tmp_path, seconds=0.3).verdict == "out of time"
 
 
+def test_where_threads_get_no_signals_a_loop_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has no pthread_kill."""
+    monkeypatch.delattr("signal.pthread_kill", raising=False)
+    text = HEAD + "def dequantize(codes, scale, zero_point):\n    while True:\n        pass\n"
+    assert judged(text, tmp_path, seconds=0.3).verdict == "out of time"
+
+
+def test_a_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    """A byte order mark, lines that end in CR LF, tabs."""
+    path = tmp_path / "mine.py"
+    path.write_bytes(
+        b"\xef\xbb\xbfimport numpy as np\r\n\r\ndef dequantize(codes, scale, zero_point):\r\n"
+        b"\treturn scale * (codes.astype(np.int32) - zero_point)\r\n"
+    )
+    assert examine_file(find_exercise("1.2"), path).passed
+
+
 def test_a_slow_answer_within_the_limit_is_no_loop(tmp_path: Path) -> None:
     """Many quick calls may take longer together than one may alone."""
     item = find_exercise("1.2")
