@@ -239,7 +239,11 @@ def watching(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     mine.parent.mkdir()
     mine.write_text(with_bodies(), encoding="utf-8")
     command = [sys.executable, "-u", "-m", "tinyquant", "check", "1.2", "--watch"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder) as running:
+    # A test run in the background ignores the interrupt, and so would its children.
+    heed = None if sys.platform == "win32" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder, preexec_fn=heed
+    ) as running:
         try:
             yield running, mine
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from pathlib import Path
@@ -105,6 +106,17 @@ def test_a_loop_that_swallows_exceptions_is_ended_too(tmp_path: Path) -> None:
         "        except Exception:\n            pass\n"
     )
     assert judged(text, tmp_path, seconds=0.3).verdict == "out of time"
+
+
+def test_in_a_process_that_ignores_interrupts_a_loop_is_ended_too(tmp_path: Path) -> None:
+    """As one started in the background does; afterwards it ignores them again."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        text = HEAD + "def dequantize(codes, scale, zero_point):\n    while True:\n        pass\n"
+        assert judged(text, tmp_path, seconds=0.3).verdict == "out of time"
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_where_threads_get_no_signals_a_loop_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

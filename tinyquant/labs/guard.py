@@ -78,6 +78,7 @@ class Guard:
         self._since: float | None = None
         self._fired = False
         self._closed = threading.Event()
+        self._handler: Any = None
         self.last: tuple[tuple[object, ...], dict[str, object]] = ((), {})
         """The arguments of the last call."""
         self.stuck: BaseException | None = None
@@ -86,11 +87,15 @@ class Guard:
     def __enter__(self) -> Guard:
         # Only the main thread can be interrupted; elsewhere (a web server, a test runner's thread) there is no limit.
         if threading.current_thread() is threading.main_thread():
+            # A process that was started in the background ignores the interrupt, unless it says otherwise.
+            self._handler = signal.signal(signal.SIGINT, signal.default_int_handler)
             threading.Thread(target=self._watch_time, daemon=True).start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._closed.set()
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
 
     def wrap(self, fn: Callable[..., object]) -> Callable[..., object]:
         """The function, watched; its parameters can still be seen."""
