@@ -26,14 +26,17 @@ from tinyquant.labs.workplace import (
 SIGNAL = find_sitting("1")
 
 
-def test_the_folder_is_labs_or_this_one_if_it_holds_labs(tmp_path: Path) -> None:
+def test_the_folder_is_labs_whatever_pages_lie_here(tmp_path: Path) -> None:
+    """A page copied beside it has the lab's name; a folder called labs, or one that remembers already, is meant itself."""
+    (tmp_path / "01_signal.py").write_text("a page", encoding="utf-8")
     assert lab_folder(tmp_path) == tmp_path / "labs"
-    (tmp_path / "01_other.py").write_text("", encoding="utf-8")
-    assert lab_folder(tmp_path) == tmp_path / "labs"
-    (tmp_path / "01_signal.ipynb").write_text("", encoding="utf-8")
-    assert lab_folder(tmp_path) == tmp_path
-    (tmp_path / "labs").mkdir()
-    assert lab_folder(tmp_path) == tmp_path / "labs"
+    assert begin(SIGNAL, lab_folder(tmp_path))[0] == tmp_path / "labs" / "01_signal.py"
+    assert lab_folder(tmp_path / "labs") == tmp_path / "labs"
+    other = tmp_path / "other"
+    Progress(other).write()
+    assert lab_folder(other) == other
+    (other / "labs").mkdir()
+    assert lab_folder(other) == other / "labs"
 
 
 def test_begin_never_overwrites_and_force_keeps_a_copy(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def predict(key: str, question: str, guess: object = None) -> None:
         return
     print(f"{key}  {question}  Your guess: {guess}")
     _guesses[key] = guess
-    progress = Progress.read(_here())
+    progress = Progress.read(lab_folder())
     plain = guess if isinstance(guess, (bool, int, float, str)) else str(guess)
     progress.predictions[key] = [question, plain]
     progress.write()
@@ -102,7 +102,7 @@ def reveal(key: str, answer: object) -> None:
     """
     guess = _guesses.get(key)
     if guess is None:
-        guess = Progress.read(_here()).predictions.get(key, ["", None])[1]
+        guess = Progress.read(lab_folder()).predictions.get(key, ["", None])[1]
     told = f"{answer:.4g}" if isinstance(answer, float) else str(answer)
     if guess is None:
         print(f"{key}  it is {told}  (no guess was made)")
@@ -112,12 +112,6 @@ def reveal(key: str, answer: object) -> None:
         print(f"{key}  you said {guess}, it is {told}: off by {abs(guess - answer):.4g}")
     else:
         print(f"{key}  you said {guess}, it is {told}" + (": yes" if str(guess) == told else ""))
-
-
-def _here() -> Path:
-    """Where guesses are kept: beside the labs if there are some, else in this folder."""
-    folder = lab_folder()
-    return folder if folder.is_dir() else Path.cwd()
 
 
 def _in_a_notebook() -> bool:

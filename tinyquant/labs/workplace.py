@@ -41,13 +41,11 @@ _KEPT = re.compile(r"(\d\d_[A-Za-z0-9_-]+\.(py|ipynb)|\.tinyquant\.json)(\.bak\d
 
 
 def lab_folder(start: Path | None = None) -> Path:
-    """Where the labs lie: the folder itself if it holds some, else ``labs`` in it, whether that is there yet or not."""
+    """Where the labs lie: ``labs`` in this folder, whether it is there yet or not; this folder itself if it is called so, or
+    keeps a memory already. (The pages bear the same names as the labs, so that a file's name says nothing.)"""
     here = Path.cwd() if start is None else start
-    names = {one.name for one in sittings()}
-    mine = (here / STATE).exists() or any(
-        path.stem in names for path in here.glob("[0-9][0-9]_*") if path.suffix in (".py", ".ipynb")
-    )
-    return here if mine and not (here / "labs").is_dir() else here / "labs"
+    mine = here.name == "labs" or ((here / STATE).exists() and not (here / "labs").is_dir())
+    return here if mine else here / "labs"
 
 
 def lab_file(sitting: Sitting, folder: Path) -> Path | None:
