@@ -120,7 +120,12 @@ def test_exit_codes_are_distinct(
         (("lab", "stat", "1"), 2, "Did you mean 'start'"),
         (("hint", "one"), 3, "the sitting must be one of .* got 'one'"),
         (("lab", "save"), 3, "no lab lies in"),
-        (("lab", "restore", "none.zip"), 3, "none.zip"),
+        (("lab", "restore", "none.zip"), 3, "none.zip is not there.*tinyquant lab save"),
+        (
+            ("lab", "save", "labs/01_signal.py"),
+            3,
+            "file must be the name of a zip to write, got .*01_signal.py",
+        ),
         (("define", "scael"), 3, "Did you mean"),
     ],
 )
@@ -133,7 +138,7 @@ def test_wrong_usage_is_answered_with_the_mend(
 
 
 def test_nothing_open_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, "check") == (0, "Nothing is open. Begin a sitting: tinyquant lab start 1\n")
+    assert said(capsys, "check") == (0, "Nothing is open. Begin: tinyquant lab start 0\n")
 
 
 def test_hints_come_one_at_a_time_and_are_remembered(capsys: pytest.CaptureFixture[str]) -> None:

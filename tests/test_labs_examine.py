@@ -57,9 +57,45 @@ def test_an_exception_shows_the_student_s_line_and_hides_ours(tmp_path: Path) ->
 
 
 def test_an_exception_at_the_top_of_the_file_is_told(tmp_path: Path) -> None:
-    text = "K = {}['no']\n\n\ndef dequantize(codes, scale, zero_point):\n    return K\n"
+    text = "import numpy as np\n\nK = {}['no']\n\n\ndef dequantize(codes, scale, zero_point):\n    return K * np.int32(1)\n"
     found = judged(text, tmp_path)
-    assert found.verdict == "raised" and "KeyError" in found.to_text() and "line 1" in found.to_text()
+    assert (
+        found.verdict == "raised"
+        and "the file stops with KeyError" in found.to_text()
+        and "line 3" in found.to_text()
+    )
+    assert "legal input" not in found.to_text()
+
+
+def test_the_deepest_line_of_the_student_s_is_shown(tmp_path: Path) -> None:
+    text = HEAD + (
+        "def inner(codes):\n    return codes['no']\n\n\ndef dequantize(codes, scale, zero_point):\n    return inner(codes)\n"
+    )
+    assert "line 5" in judged(text, tmp_path).to_text()
+
+
+def test_what_the_function_prints_on_the_smallest_input_is_shown(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + "def dequantize(codes, scale, zero_point):\n    print('codes', codes)\n    return scale * codes\n"
+    )
+    assert "  printed  codes [" in judged(text, tmp_path).to_text()
+
+
+def test_a_loop_that_swallows_the_interrupt_is_interrupted_again() -> None:
+    caught = []
+
+    def stubborn() -> None:
+        while len(caught) < 2:
+            try:
+                _busy(30)
+            except KeyboardInterrupt:
+                caught.append(1)
+        _busy(30)
+
+    with Guard(seconds=0.2) as guard, pytest.raises(OutOfTime):
+        guard.wrap(stubborn)()
+    assert len(caught) == 2
 
 
 @pytest.mark.parametrize(
@@ -119,7 +155,9 @@ def test_in_a_process_that_ignores_interrupts_a_loop_is_ended_too(tmp_path: Path
         signal.signal(signal.SIGINT, before)
 
 
-def test_where_threads_get_no_signals_a_loop_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_threads_get_no_signals_a_loop_is_ended_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Windows has no pthread_kill."""
     monkeypatch.delattr("signal.pthread_kill", raising=False)
     text = HEAD + "def dequantize(codes, scale, zero_point):\n    while True:\n        pass\n"
@@ -259,6 +297,13 @@ def _for_ever() -> None:
         ("1.4", {"x": [1.0], "scale": -1.0}, "a positive scale"),
         ("1.4", {"x": [1.0], "qmin": -3, "qmax": 3}, "codes -128..127, 0..255 or -8..7"),
         ("1.4", {"x": ["a"]}, "plain numbers and lists of them"),
+        ("1.4", {"x": []}, "plain numbers and lists of them"),
+        ("1.4", {"x": [[1.0]]}, "plain numbers and lists of them"),
+        ("1.4", {"x": [128.0], "zero_point": 0.5}, "plain numbers and lists of them"),
+        ("1.4", {"x": [128.0], "dtype": "int8"}, "plain numbers and lists of them"),
+        ("1.4", {"x": [10**400]}, "plain numbers and lists of them"),
+        ("1.4", {"x": [3.0]}, "this law holds of to_codes on this input"),
+        ("2.4", {"x": [0.49999999999999994]}, "a right function that we know misses this input too"),
         ("3.4", {"rmin": 2.0, "rmax": 1.0}, "rmin at most rmax"),
         ("4.4", {"acc": [1], "multiplier": 5}, "a multiplier from 2**30 to 2**31 - 1"),
         ("6.4", {"truth": [0, 0], "predicted": [0, 0]}, "at least one 1 in truth"),
@@ -280,7 +325,11 @@ HINTS = ("one", "two", "three")
         (lambda: Exercise("11", "quantize", title="t", hints=HINTS), "number must look like 1.2, got '11'"),
         (
             lambda: Exercise("1.1", "quantize", title="t", hints=("a", "b", "c" * 77)),
-            "hints of 1.1 must be three",
+            "hints of 1.1 must have lines of up to 76 columns, got 77",
+        ),
+        (
+            lambda: Exercise("1.1", "quantize", title="t", hints=("a", "b")),
+            "hints of 1.1 must be three, got 2",
         ),
         (lambda: Exercise("1.1", "nobody", title="t", hints=HINTS), "the role must be one of"),
         (

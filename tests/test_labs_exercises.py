@@ -78,6 +78,9 @@ def test_handing_the_work_to_the_library_fails(name: str, tmp_path: Path) -> Non
         "def quantize(x, qp):\n    return inner(x, qp)\n",
         "import tinyquant as tq\ndef quantize(x, qp):\n    try:\n        return tq.quantize(x, qp)\n"
         "    except Exception:\n        raise\n",
+        "import tinyquant as tq\ndef quantize(x, qp):\n    try:\n        tq.quantize(x, qp)\n"
+        "    except Exception:\n        pass\n"
+        "    return tq.quantize(x, qp)\n",
         "import functools, tinyquant as tq\n_q = functools.partial(tq.quantize)\ndef quantize(x, qp):\n    return _q(x, qp)\n",
     ],
 )
@@ -175,7 +178,7 @@ def test_a_bug_is_one_and_is_found_only_by_an_input_that_shows_it(sitting: Sitti
     for case in harmless[:3]:
         given = {name: value for name, value in case._asdict().items() if name != "mode"}
         found = examine(item, lambda given=given: given)
-        assert found.verdict == "broken" and "does well" in found.to_text(), found.to_text()
+        assert found.verdict == "broken" and "this law holds" in found.to_text(), found.to_text()
     for nonsense in ({}, {"colour": 1}, 3, None):
         assert examine(item, lambda nonsense=nonsense: nonsense).verdict == "broken"
 

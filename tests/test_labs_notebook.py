@@ -54,7 +54,10 @@ def test_a_guess_is_written_down_before_the_answer_and_never_blocks(
     predict("1.a", "how many?", 5)
     predict("1.b", "which?", "weights")
     predict("1.c", "and this?")
-    assert Progress.read(tmp_path / "labs").predictions == {"1.a": ["how many?", 5], "1.b": ["which?", "weights"]}
+    assert Progress.read(tmp_path / "labs").predictions == {
+        "1.a": ["how many?", 5],
+        "1.b": ["which?", "weights"],
+    }
     reveal("1.a", 3.25)
     reveal("1.b", "weights")
     reveal("1.b", "biases")

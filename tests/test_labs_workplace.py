@@ -24,6 +24,14 @@ from tinyquant.labs.workplace import (
 )
 
 SIGNAL = find_sitting("1")
+WHOLE = {
+    "format": "tinyquant labs",
+    "version": 1,
+    "passed": [],
+    "gave_up": [],
+    "hints": {},
+    "predictions": {},
+}
 
 
 def test_the_folder_is_labs_whatever_pages_lie_here(tmp_path: Path) -> None:
@@ -92,7 +100,22 @@ def test_progress_is_kept_and_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"format": "x", "version": 1}', '{"format": "tinyquant labs", "version": 9}', "null"],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        *(
+            json.dumps({**WHOLE, **wrong})
+            for wrong in (
+                {"format": "x"},
+                {"version": 9},
+                {"passed": "1.1"},
+                {"hints": {"1.1": "x"}},
+                {"predictions": []},
+            )
+        ),
+    ],
 )
 def test_a_broken_memory_is_set_aside_never_lost(text: str, tmp_path: Path) -> None:
     (tmp_path / STATE).write_text(text, encoding="utf-8")
@@ -129,6 +152,13 @@ def test_save_and_restore_carry_everything_and_keep_what_differs(tmp_path: Path)
     Progress(here, passed={"1.1"}).write()
     (here / "secret.txt").write_text("not a lab", encoding="utf-8")
     packed = tmp_path / "labs.zip"
+    with pytest.raises(ValueError, match="file must be the name of a zip to write, got .*01_signal.py"):
+        save_all(here, path)
+    assert path.read_text(encoding="utf-8") == "my work"
+    notebook = here / "02_error.ipynb.bak"
+    notebook.write_text("{}", encoding="utf-8")
+    assert save_all(here, packed) == [STATE, "01_signal.py", "02_error.ipynb.bak"]
+    notebook.unlink()
     assert save_all(here, packed) == [STATE, "01_signal.py"]
     there.mkdir()
     (there / "01_signal.py").write_text("other work", encoding="utf-8")
@@ -147,7 +177,17 @@ def test_nothing_to_save_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../01_evil.py", "/01_evil.py", "sub/01_evil.py", "evil.sh", "C:\\01_evil.py"]
+    "name",
+    [
+        "../01_evil.py",
+        "/01_evil.py",
+        "sub/01_evil.py",
+        "evil.sh",
+        "C:\\01_evil.py",
+        "01_a.py/../../x",
+        "01_a.py.sh",
+        "./01_a.py",
+    ],
 )
 def test_a_foreign_zip_is_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
     packed = tmp_path / "labs.zip"
@@ -163,12 +203,14 @@ def test_a_foreign_zip_is_refused_and_nothing_is_written(name: str, tmp_path: Pa
 
 
 def test_only_what_a_function_needs_is_run(tmp_path: Path) -> None:
-    """A slow experiment, a crash outside, a loop at the top: none of it runs; helpers and constants do."""
+    """A slow experiment, a crash outside, a loop at the top: none of it runs, not even where a parameter or a local name
+    is called the same; helpers and constants do."""
     path = tmp_path / "mine.py"
     path.write_text(
         "import math\nHALF = 0.5\nOTHER = undefined_name\nresult = [].pop()\n\n"
         "def helper(x):\n    return math.floor(x + HALF)\n\n"
-        "def wanted(x):\n    return helper(x)\n\nwhile True:\n    pass\n",
+        "scale = 1 / 0\nlocal = wanted(undefined_name)\n\n"
+        "def wanted(x, scale=1):\n    local = scale\n    return helper(x) * local\n\nwhile True:\n    pass\n",
         encoding="utf-8",
     )
     assert functions_of(read_code(path), "wanted")(2.5) == 3
@@ -183,6 +225,10 @@ def test_a_notebook_is_read_whatever_the_order_of_its_cells_and_its_magics(tmp_p
         {"cell_type": "code", "source": "def helper(x):\n    return 2 * x"},
     ]
     path = tmp_path / "mine.ipynb"
+    path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert functions_of(read_code(path), "wanted")(3) == 7
+    cells[2]["source"] = "K = 1\nfiles = !ls\nnp.round?\nfor i in range(2):\n    %timeit pass\n"
+    cells.append({"cell_type": "code", "source": "this is no Python at all"})
     path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
     assert functions_of(read_code(path), "wanted")(3) == 7
     path.write_text('{"cells": 3}', encoding="utf-8")

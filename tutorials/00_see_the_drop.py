@@ -79,11 +79,12 @@ for name, counts in right.items():
     print(f"{name:<12}{counts[0]:>13}{share:>9.1f}{f'{low} to {high}':>16}{nbytes[name]:>8,}{np.mean(counts):>15.1f}")
 points = {name: tq.plot.Candidate(name[:3], nbytes[name], right[name][0]) for name in nbytes if name[:3] == "PTQ"}
 points["float"] = tq.plot.Candidate("float", nbytes["float"], right["float"][0])
-show(tq.plot.bytes_against_accuracy(points, images=450), "00_bytes")
+title = "One network of eight: at 8 bits a quarter of the bytes"
+show(tq.plot.bytes_against_accuracy(points, images=450, title=title), "00_bytes")
 
 # %% [markdown]
-# The *interval* says what 450 other images might have given: it is nearly four points wide, 16 images. Two networks whose
-# counts differ by one or two images are, on this test, the same.
+# The *interval* is where the share of all such images that the network reads may well lie, as far as 450 of them can tell: it
+# is nearly four points wide, 16 images. Two networks whose counts differ by one or two images are, on this test, the same.
 
 # %%
 reveal("0.a", right["float"][0] - right["PTQ 8 bits"][0])
@@ -145,6 +146,8 @@ for bits in (4, 2):
     assert after > (before + 30 if bits == 2 else before - 10)
 
 # %% [markdown]
+# At 4 bits this network had lost nothing, so there was nothing to win; at 2 bits it had.
+#
 # ## Your turn
 #
 # `tinyquant lab start 0` copies the exercises into a folder of yours; `tinyquant check` says how they do.

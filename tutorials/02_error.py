@@ -62,8 +62,9 @@ assert np.abs(error).max() <= 0.5 + 1e-4  # float32 adds a little
 # ## One bit more is 6 dB
 #
 # Another bit makes a step half as wide, so the error is halved too: 20 log10(2), or 6 decibels. *SQNR* is the
-# size of the signal over the size of the error, on that scale. The rule holds from 4 bits on. Below, few steps
-# are left, and most weights are nearer to 0 than half a step: that is no even spread any more.
+# size of the signal over the size of the error, on that scale. With few bits a step shrinks by more than half (3
+# steps on a side become 7, then 15), so a bit is worth more than 6 dB at first. And at 2 bits nearly all weights
+# are nearer to 0 than half a step: that is no even spread any more.
 
 # %%
 print(f"half the error: 20 log10(2) = {20 * np.log10(2):.2f} dB")
@@ -198,8 +199,8 @@ for mode in ("half_away", "half_even", "floor", "toward_zero"):
         reveal("2.b", moved)
 
 # %% [markdown]
-# The bias is there, and at 8 bits it costs nothing: a third of a step is a third of very little. That is why
-# nobody notices. Give this pool alone 2 bits, and a third of a step is a ninth of the range:
+# The bias is there, and at 8 bits it costs nothing: over a quarter of a step is a quarter of very little. That is why
+# nobody notices. Give this pool alone 2 bits, and a step is a third of the range:
 
 # %% tags=["varies"]
 with tq.no_grad():

@@ -136,10 +136,11 @@ assert found["percentile 99.9", 8][1] > found["mse", 8][1] + 8 and found["mse", 
 assert found["percentile 99", 8][0] < found["minmax", 8][0] - 6
 
 # %% [markdown]
-# One image makes every step many times as wide: a dozen digits or two at 8 bits, and at 4 bits nothing is left
-# but guessing (45 of 450). A percentile hardly sees it. mse does: to it the giant numbers are data, and
-# clipping them would be the largest error of all. entropy is little better. But percentile 99 cuts too much,
-# bad image or not. No rule knows which numbers matter: look at your calibration data.
+# One image makes every step many times as wide: a dozen digits or two at 8 bits, and at 4 bits min-max and mse
+# have nothing left but guessing (45 of 450). A percentile hardly sees it. mse does: to it the giant numbers are
+# data, and clipping them would be the largest error of all. entropy is no better at 8 bits, and much better at
+# 4. But percentile 99 cuts too much, bad image or not. No rule knows which numbers matter: look at your
+# calibration data.
 #
 # A fifth kind, the moving average (*EMA*) of each batch's ends, is what training tools use. In
 # [tensorflow/model-optimization#368](https://github.com/tensorflow/model-optimization/issues/368) a network
@@ -206,7 +207,7 @@ print(str(report).splitlines()[0])  # print(report) shows the times of *your* ma
 # *Portability*: it runs where there is no float unit, and gives the same bytes everywhere. The first is true of
 # the integers by construction. The second holds for one set of rules: through another engine, and through a
 # file (numpy can open it, and its names, shapes and headers are larger than all the numbers in it). Another
-# runtime with other rounding rules (sitting 4) gives other codes, if the same answers.
+# runtime with other rounding rules (sitting 4) gives other codes, though here the same answers.
 
 # %% tags=["varies"]
 codes = tq.quantize(xt, m.inputs[0].qparams)

@@ -23,7 +23,8 @@ from tinyquant.labs import predict, reveal, show
 
 # %%
 predict("5.a", "Of 2,368 rounded weights, how many does plain backpropagation change?", 2000)
-predict("5.b", "Which of seven sources of error costs most at few bits?", "activation rounding")
+sources = "rounding or clipping of weights or activations, bias rounding, requantization, lookup tables"
+predict("5.b", f"Which source of error costs most at few bits: {sources}?", "activation rounding")
 predict("5.c", "Shaken at random, which loses less, float-trained or QAT-trained (or neither)?", "QAT-trained")
 
 # %% [markdown]
@@ -233,7 +234,8 @@ late, early = (sum(scores[start, lr][0] for lr in (1e-4, 1e-3, 1e-2)) for start 
 assert early > late
 
 # %% [markdown]
-# Cells that differ by a few images are the same within luck; that the rounding must begin early enough is not.
+# Cells that differ by a few images are the same within luck. One epoch of rounding is too few at lr 1e-3; where
+# training has settled by then (the schedule leaves the last epoch hardly any rate) it comes too late.
 #
 # ## Your turn
 #

@@ -122,7 +122,8 @@ show(tq.plot.missed_cases(truth, {name: called.astype(int) for name, called in c
 
 # %% [markdown]
 # The drop is about the same: ten points for the readers, twelve for the doctors. A reader's mistakes are all alike. A doctor's
-# are nearly all of one kind: four times the missed cancers, and *fewer* false alarms. Accuracy does not tell the two apart.
+# are nearly all of one kind: four times the missed cancers, and *fewer* false alarms (the figure shows the first of the doctors,
+# the table the mean of all). Accuracy does not tell the two apart.
 #
 # ## The threshold is a choice
 #

@@ -1,7 +1,7 @@
 """The command line: `tinyquant` and `python -m tinyquant` are this program.
 
 Each command is a file of this room with two functions: `add(commands)` describes its arguments, `run(args)`
-does the work and returns the exit code. This room is the only one that prints.
+does the work and returns the exit code. Only this room prints, and what a notebook calls (`labs/notebook.py`).
 
 Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 bad input (a file, an array, a student's code), 4 something is not
 installed, 5 an exercise is not started, 6 it did not come to an end.

@@ -18,12 +18,13 @@ from tinyquant.cli.lab import progress_of, say_trouble
 from tinyquant.cli.one_thread import one_thread_environment
 from tinyquant.labs.examine import EXIT_CODES, Report, examine_file
 from tinyquant.labs.exercise import Item
-from tinyquant.labs.sittings import find_exercise, find_sitting
-from tinyquant.labs.workplace import Progress, lab_file, lab_folder, next_open, sitting_of
+from tinyquant.labs.sittings import find_exercise, find_sitting, sittings
+from tinyquant.labs.workplace import Progress, lab_file, lab_folder, next_open, sitting_of, what_is_next
+from tinyquant.testing.report import cut
 
 __all__ = ["add", "run"]
 
-_LONGEST = 60.0
+_LONGEST = 120.0
 """Seconds until the process of one exercise is ended whatever it does; a single call is ended much earlier."""
 
 
@@ -34,7 +35,8 @@ def add(commands: Any) -> None:
         help="check your work: one exercise, a whole sitting, or whatever is next",
         description="Holds your function against the laws the exercise asks for and shows the smallest input that breaks one. "
         "Example: tinyquant check 1.1",
-        epilog="Exit codes: 0 passed, 1 a law is broken, 2 wrong usage, 3 your code raised an exception or cannot be read, "
+        epilog="Exit codes: 0 passed, 1 a law is broken, 2 no such command or option, 3 your code raised an exception or cannot "
+        "be read, or what you named is not there, "
         "4 something is missing on this machine, 5 not started yet, 6 it did not come to an end.",
     )
     parser.add_argument(
@@ -68,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
     progress = progress_of(lab_folder())
     items = _asked_for(args.exercise, progress)
     if items is None:
-        print("Nothing is open. Begin a sitting: tinyquant lab start 1")
+        begun = [one for one in sittings() if lab_file(one, progress.folder) is not None]
+        left = [one.number for one in sittings() if one not in begun]
+        done = "Nothing is open" if not begun else "All that you have begun is passed"
+        print(f"{done}. Begin: tinyquant lab start {left[0]}" if left else "All sittings are passed.")
         return 0
     path = _file_of(items[0], args.file, progress)
     if args.watch:
@@ -104,41 +109,46 @@ def _file_of(item: Item, named: Path | None, progress: Progress) -> Path:
 
 def _check(items: list[Item], path: Path, progress: Progress, seconds: float) -> int:
     """Examine them in order; all are shown, the first that is not passed decides the code."""
-    code = 0
+    code, now = 0, 0
     for item in items:
         report = _examined(item, path, seconds)
         print(report.to_text(), flush=True)
         code = code or EXIT_CODES[report.verdict]
+        now += report.passed
         if report.passed and item.number not in progress.passed:
             progress.passed.add(item.number)
             progress.write()
             say_trouble(progress)
     if len(items) > 1:
-        done = sum(item.number in progress.passed for item in items)
-        print(f"{done} of {len(items)} passed")
+        ever = sum(item.number in progress.passed for item in items)
+        before = f"; {ever} were, at one time or another" if ever > now else ""
+        print(f"{now} of {len(items)} passed{before}")
+    if now == len(items):
+        print(what_is_next(items[-1], progress))
     return code
 
 
 def _examined(item: Item, path: Path, seconds: float) -> Report:
     """One exercise in a process of its own."""
+    longest = max(_LONGEST, 20 * seconds)
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "report.json"
         command = [sys.executable, "-m", "tinyquant", "check", item.number, "--file", str(path), "--seconds", str(seconds),
                    "--worker", str(answer)]  # fmt: skip
         try:
             done = subprocess.run(command, env=one_thread_environment(), capture_output=True, stdin=subprocess.DEVNULL,
-                                  timeout=_LONGEST, check=False)  # fmt: skip
+                                  timeout=longest, check=False)  # fmt: skip
         except subprocess.TimeoutExpired:
-            text = (f"{item.number} {item.function}: no end after {_LONGEST:g} s, so it was ended",
-                    "  look at  loops that do not end, in the function or in what it needs")  # fmt: skip
+            text = (f"{item.number} {item.function}: all calls together took {longest:g} s, so they were ended",
+                    "  look at  loops that do not end; or give more time: --seconds")  # fmt: skip
             return Report(item.number, "out of time", text)
         if not answer.is_file():
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
             text = (
                 f"{item.number} {item.function}: the process ended with code {done.returncode}",
-                f"  it said  {said[-1:]}",
+                f"  it said  {said[-1]}",
             )
-            return Report(item.number, "raised", tuple(line[:80] for line in text))
+            return Report(item.number, "raised", tuple(map(cut, text)))
         kept = json.loads(answer.read_text(encoding="utf-8"))
     return Report(item.number, kept["verdict"], tuple(kept["lines"]))
 

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_origin, get_type_hints
+from typing import cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from tinyquant.labs.exercise import Bug, Exercise, Item
 from tinyquant.labs.guard import Delegated, Guard, OutOfTime
-from tinyquant.labs.sittings import find_sitting, in_order
+from tinyquant.labs.sittings import find_sitting
 from tinyquant.labs.sources import packaged_function
 from tinyquant.labs.student_code import (
     Cell,
@@ -35,7 +35,7 @@ from tinyquant.labs.student_code import (
 from tinyquant.testing import CheckResult, check, find_law, right_answers
 from tinyquant.testing.cases import Case, SignatureError
 from tinyquant.testing.legal import is_legal
-from tinyquant.testing.report import WIDTH, written
+from tinyquant.testing.report import WIDTH, cut, written
 
 __all__ = ["EXIT_CODES", "Report", "examine", "examine_file"]
 
@@ -78,12 +78,6 @@ class Report:
         return "\n".join(self.lines)
 
 
-def _cut(line: str) -> str:
-    """One line of plain ASCII, at most 80 columns."""
-    line = line.replace("\n", " ").encode("ascii", "backslashreplace").decode("ascii")
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
-
-
 def _report(item: Item, verdict: str, *lines: str) -> Report:
     """Empty lines are left out; a long one goes on below while there is room for it."""
     given = [line for line in lines if line]
@@ -95,25 +89,14 @@ def _report(item: Item, verdict: str, *lines: str) -> Report:
         )
         if len(line) > WIDTH and len(parts) - 1 <= room:
             room -= len(parts) - 1
-            shown += [_cut(part) for part in parts]
+            shown += [cut(part) for part in parts]
         else:
-            shown.append(_cut(line))
+            shown.append(cut(line))
     return Report(item.number, verdict, tuple(shown))
 
 
 def _hint(item: Item) -> str:
     return f"  next     tinyquant hint {item.number}"
-
-
-def _following(item: Item) -> str:
-    """What comes after a passed exercise."""
-    sitting = find_sitting(item.number[0])
-    order = in_order(sitting)
-    later = order[order.index(item) + 1 :] if item in order else []
-    if later:
-        what = "stretch" if later[0].stretch else "find the bug" if isinstance(later[0], Bug) else "write"
-        return f"  next     {later[0].number} {what}: {later[0].function} ({later[0].title})"
-    return f"  next     that was the last of sitting {sitting.number}: tinyquant lab"
 
 
 def examine(
@@ -135,7 +118,9 @@ def examine(
     """
     start = time.perf_counter()
     # hypothesis keeps tables of its own in a folder; a student's is not the place.
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "tinyquant-hypothesis"))
+    os.environ.setdefault(
+        "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "tinyquant-hypothesis")
+    )
     with Guard(getattr(item, "allowed", ()), seconds, free=isinstance(item, Bug)) as guard:
         wrapped = guard.wrap(fn) if guarded else fn
         try:
@@ -170,19 +155,29 @@ def _checked(item: Exercise, fn: Function, cells: list[Cell] | None) -> Report:
         return _not_started(item)
     if result.passed:
         ties = f"; ties go {result.tie_rule}" if result.tie_rule and not item.mode else ""
-        laws = "the law" if len(result.laws) == 1 else f"all {len(result.laws)} laws"
+        laws = {1: "the law", 2: "both laws"}.get(len(result.laws), f"all {len(result.laws)} laws")
+        inputs = "1 input" if result.tries == 1 else f"{result.tries} inputs"
         return _report(
-            item,
-            "passed",
-            f"{item.number} {item.function}: passed, {laws} kept on {result.tries} inputs{ties}",
-            _following(item),
+            item, "passed", f"{item.number} {item.function}: passed, {laws} kept on {inputs}{ties}"
         )
     if result.error is not None:
         return _raised(item, result.error, cells, result)
     text = result.to_text(f"tinyquant hint {item.number}").splitlines()
-    return _report(
-        item, "broken", f"{item.number} {text[0].replace(result.role, item.function, 1)}", *text[1:]
-    )
+    text[0] = f"{item.number} {text[0].replace(result.role, item.function, 1)}"
+    if said := _printed(fn, item, result):
+        # What one's own print says helps more than the allowed error, where there is room for one of them only.
+        text = [line for line in text if len(text) < 8 or not line.startswith("  allowed")]
+        text.insert(-1, f"  printed  {said}")
+    return _report(item, "broken", *text)
+
+
+def _printed(fn: Function, item: Exercise, result: CheckResult) -> str:
+    """The first line that the function prints on the input of the report."""
+    said = io.StringIO()
+    if result.case is not None:
+        with contextlib.redirect_stdout(said):
+            find_law(result.broken_law).judge(result.case, {item.role: fn})
+    return next((line for line in said.getvalue().splitlines() if line.strip()), "")
 
 
 def _not_started(item: Item) -> Report:
@@ -252,7 +247,7 @@ def _case_of(item: Bug, given: object) -> Case | str:
     values = {name: (v,) if name in rows and isinstance(v, (int, float)) else v for name, v in values.items()}
     case = cast(Case, kind(**values))
     try:
-        if not all(_is_numbers(value) for name, value in values.items() if kinds[name] is not str):
+        if not all(_suits(kinds[name], value) for name, value in values.items()):
             raise TypeError
         return case if is_legal(case) else _LEGAL[next(name for name in _LEGAL if name in fields)]
     except (TypeError, ValueError, AttributeError):
@@ -271,13 +266,20 @@ _LEGAL = {
 """Field -> what numbers may stand together in a case that has it; the first field that occurs decides."""
 
 
-def _is_numbers(value: object) -> bool:
-    """A finite number, or a row of such."""
-    return (
-        all(map(_is_numbers, value))
-        if isinstance(value, tuple)
-        else isinstance(value, (int, float)) and math.isfinite(value)
-    )
+def _suits(kind: object, value: object) -> bool:
+    """Whether a student's value is of a field's kind: a whole number, a number, a row with at least one, the name of a type."""
+    if kind is str:
+        return value in ("float32", "float64")
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return isinstance(value, tuple) and len(value) > 0 and all(_suits(inner, one) for one in value)
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return _is_number(value) and (kind is float or whole)
+
+
+def _is_number(value: object) -> bool:
+    """A finite number that a float can hold."""
+    return isinstance(value, (int, float)) and abs(value) < 2**1000 and math.isfinite(value)
 
 
 def _frozen(value: object) -> object:
@@ -302,14 +304,19 @@ def _hunt(item: Bug, fn: Function) -> Report:
     buggy = packaged_function(find_sitting(item.number[0]), item.buggy)
     broken = one.judge(case, {item.role: buggy})
     right = one.judge(case, {item.role: right_answers(item.role)[0]})
-    if broken is None or right is not None:
+    if broken is None:
         return _report(
-            item, "broken", f"{head}: {item.buggy} does well on this input", f"  input    {given}",
-            f"  the law  {one.words}", "  wanted   an input on which the law does not hold", _hint(item),
+            item, "broken", f"{head}: this law holds of {item.buggy} on this input", f"  input    {given}",
+            f"  the law  {one.words}", "  wanted   an input on which this law does not hold", _hint(item),
+        )  # fmt: skip
+    if right is not None:
+        return _report(
+            item, "broken", f"{head}: a right function that we know misses this input too", f"  input    {given}",
+            "  wanted   a more ordinary input, on which the two part", _hint(item),
         )  # fmt: skip
     return _report(
         item, "passed", f"{head}: found it", f"  input    {given}", f"  it gives {broken.yours}", f"  right    {broken.right}",
-        f"  the law  {one.words}", f"  seen in  {item.issue}", _following(item),
+        f"  the law  {one.words}", f"  seen in  {item.issue}",
     )  # fmt: skip
 
 
@@ -324,7 +331,14 @@ def examine_file(item: Item, path: Path, *, seconds: float = 5.0) -> Report:
         again = f"rename it, or begin again: tinyquant lab start {item.number[0]} --force"
         return _report(item, "raised", f"{item.number} {item.function}: {error}", f"  next     {again}")
     except (UnreadableCode, UnicodeDecodeError) as error:
-        return _report(item, "raised", f"{item.number} {item.function}: the file cannot be read", f"  because  {error}")
+        return _report(
+            item, "raised", f"{item.number} {item.function}: the file cannot be read", f"  because  {error}"
+        )
     except Exception as error:
-        return _raised(item, error, cells)
+        place = where_in(error, cells) if cells else None
+        at = f"  line {place.line:<4}{place.text}" if place else ""
+        head = f"{item.number} {item.function}: the file stops with {type(error).__name__}: {error}"
+        return _report(
+            item, "raised", head, at, "  next     mend that line: it is run before any function is called"
+        )
     return examine(item, fn, cells, seconds=seconds)

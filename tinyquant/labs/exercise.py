@@ -20,9 +20,14 @@ def _hold(number: str, hints: tuple[str, ...], role: str) -> None:
     """What every item must have."""
     if not _NUMBER.fullmatch(number):
         raise ValueError(f"number must look like 1.2, got {number!r}. Sitting, point, place in the sitting.")
-    if len(hints) != 3 or any(len(line) > 76 for hint in hints for line in hint.splitlines()):
+    if len(hints) != 3:
         raise ValueError(
-            f"hints of {number} must be three, of lines up to 76 columns, got {len(hints)}. Shorten them."
+            f"hints of {number} must be three, got {len(hints)}. A question, the formula, nearly the code."
+        )
+    longest = max((len(line) for hint in hints for line in hint.splitlines()), default=0)
+    if longest > 76:
+        raise ValueError(
+            f"hints of {number} must have lines of up to 76 columns, got {longest}. Break the line."
         )
     laws_for(role)
 

@@ -49,7 +49,9 @@ class Term:
 
     def __str__(self) -> str:
         """One screen: at most 14 lines of 80 columns."""
-        words = textwrap.wrap(self.words, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        words = textwrap.wrap(
+            self.words, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
         lines = [self.name, *words]
         if self.formula:
             lines.append(f"    {self.formula}")
@@ -71,7 +73,7 @@ def define(term: str) -> str:
     Raises
     ------
     ValueError
-        There is no such term; the message has the nearest one, or all of them if none is near.
+        There is no such term; the message has the nearest one, if one is near.
 
     Examples
     --------
@@ -84,8 +86,8 @@ def define(term: str) -> str:
     wanted = _key(term)
     if wanted in _BY_KEY:
         return str(_BY_KEY[wanted])
-    near = difflib.get_close_matches(wanted, _BY_KEY, n=1)
-    hint = f"Did you mean {_BY_KEY[near[0]].name!r}?" if near else f"There are: {', '.join(TERMS)}."
+    near = difflib.get_close_matches(wanted, _BY_KEY, n=1, cutoff=0.75)
+    hint = f"Did you mean {_BY_KEY[near[0]].name!r}?" if near else "All there are: tinyquant define"
     raise ValueError(f"the term must be in the glossary, got {term!r}. {hint}")
 
 
@@ -119,11 +121,15 @@ def _entry(name: str, body: str) -> Term:
             example.append(line)
         else:
             words.append(line)
-    also, see = (tuple(part.strip() for part in fields[key].split(",") if part.strip()) for key in ("also", "see"))
+    also, see = (
+        tuple(part.strip() for part in fields[key].split(",") if part.strip()) for key in ("also", "see")
+    )
     return Term(name, " ".join(words), fields["formula"], "\n".join(example), see, fields["elsewhere"], also)
 
 
 TERMS: dict[str, Term] = _read()
 """Every entry by its name."""
 
-_BY_KEY: dict[str, Term] = {_key(alias): entry for entry in TERMS.values() for alias in (entry.name, *entry.also)}
+_BY_KEY: dict[str, Term] = {
+    _key(alias): entry for entry in TERMS.values() for alias in (entry.name, *entry.also)
+}

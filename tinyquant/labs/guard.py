@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import os
 import signal
 import sys
 import threading
@@ -24,8 +25,7 @@ from tinyquant.testing.law import Abort
 
 __all__ = ["Delegated", "Guard", "OutOfTime"]
 
-_PACKAGE = str(Path(tinyquant.__file__).parent)
-_HERE = {__file__}
+_PACKAGE = str(Path(tinyquant.__file__).parent) + os.sep
 
 
 class Delegated(Abort):
@@ -43,8 +43,10 @@ class OutOfTime(Abort):
 def _codes_of(thing: object) -> set[types.CodeType]:
     """The code of a function, or of every method and property of a class."""
     if isinstance(thing, type):
-        parts = [part for name in vars(thing) for part in (vars(thing)[name],)]
-        inner = [getattr(part, "fget", None) or getattr(part, "__func__", None) or part for part in parts]
+        inner = [
+            getattr(part, "fget", None) or getattr(part, "__func__", None) or part
+            for part in vars(thing).values()
+        ]
         return {part.__code__ for part in inner if isinstance(part, types.FunctionType)}
     code = getattr(thing, "__code__", None)
     return {code} if isinstance(code, types.CodeType) else set()
@@ -81,6 +83,8 @@ class Guard:
         self._handler: Any = None
         self.last: tuple[tuple[object, ...], dict[str, object]] = ((), {})
         """The arguments of the last call."""
+        self.delegated: Delegated | None = None
+        """The call that was refused: also where the student's function swallowed the refusal."""
         self.stuck: BaseException | None = None
         """Where the call was that took too long."""
 
@@ -108,7 +112,10 @@ class Guard:
             try:
                 if not self._free:
                     sys.setprofile(self._profile())
-                return fn(*args, **kwargs)
+                result = fn(*args, **kwargs)
+                if self.delegated is not None:
+                    raise self.delegated
+                return result
             except KeyboardInterrupt as error:
                 if not self._fired:
                     raise
@@ -130,7 +137,10 @@ class Guard:
                 if inside is None and self._is_ours(frame.f_code):
                     if frame.f_code not in self._allowed:
                         sys.setprofile(None)
-                        raise Delegated(frame.f_code.co_name, frame.f_back.f_lineno if frame.f_back else 0)
+                        self.delegated = Delegated(
+                            frame.f_code.co_name, frame.f_back.f_lineno if frame.f_back else 0
+                        )
+                        raise self.delegated
                     inside = frame
             elif event == "return" and frame is inside:
                 inside = None
@@ -141,7 +151,7 @@ class Guard:
         """Whether a code object belongs to the package."""
         if code not in self._known:
             name = code.co_filename
-            self._known[code] = name.startswith(_PACKAGE) and name not in _HERE
+            self._known[code] = name.startswith(_PACKAGE) and name != __file__
         return self._known[code] or code in self._allowed
 
     def _begin(self) -> None:
@@ -151,24 +161,25 @@ class Guard:
     def _end(self) -> None:
         with self._lock:
             self._since = None
-        if self._fired and self.stuck is None:
-            # The interrupt was sent while the call came to its end: it arrives here.
+        if self._fired:
+            known = self.stuck is not None
+            # An interrupt that was sent while the call came to its end arrives here, and not in somebody else's line.
             try:
-                time.sleep(1)
+                time.sleep(0.02 if known else 1)
             except KeyboardInterrupt as error:
-                self.stuck = error
-            raise OutOfTime(f"no answer after {self._seconds:g} s")
+                self.stuck = self.stuck or error
+            if not known:
+                raise OutOfTime(f"no answer after {self._seconds:g} s")
 
     def _watch_time(self) -> None:
-        """In a thread of its own: interrupts the main thread when a call is older than the limit."""
+        """In a thread of its own: interrupts the main thread when a call is older than the limit, and again each second, should
+        the student's code swallow it."""
+        sent = 0.0
         while not self._closed.wait(0.1):
             with self._lock:
-                if (
-                    self._since is not None
-                    and not self._fired
-                    and time.monotonic() - self._since > self._seconds
-                ):
-                    self._fired = True
+                now = time.monotonic()
+                if self._since is not None and now - self._since > self._seconds and now - sent > 1:
+                    self._fired, sent = True, now
                     _interrupt_the_main_thread()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from tinyquant.labs.examine import Report, examine
 from tinyquant.labs.sittings import find_exercise
 from tinyquant.labs.student_code import Cell, parse_percent
-from tinyquant.labs.workplace import Progress, lab_folder
+from tinyquant.labs.workplace import Progress, lab_folder, what_is_next
 
 __all__ = ["check", "predict", "reveal", "show"]
 
@@ -50,7 +50,8 @@ def check(number: str, fn: Callable[..., object]) -> None:
         )
     report = examine(item, fn, _cells_of(fn))
     print(report.to_text())
-    _remember(report)
+    if report.passed:
+        print(what_is_next(item, _remember(report)))
 
 
 def _cells_of(fn: Callable[..., object]) -> list[Cell]:
@@ -61,13 +62,15 @@ def _cells_of(fn: Callable[..., object]) -> list[Cell]:
     return [Cell(name, text, parse_percent("", name)[0].tree)] if text else []
 
 
-def _remember(report: Report) -> None:
+def _remember(report: Report) -> Progress:
     """A passed exercise is kept; a folder that cannot be written to costs only the memory."""
-    if report.passed:
-        progress = Progress.read(lab_folder())
-        if report.number not in progress.passed:
-            progress.passed.add(report.number)
-            progress.write()
+    progress = Progress.read(lab_folder())
+    if report.number not in progress.passed:
+        progress.passed.add(report.number)
+        progress.write()
+    if progress.trouble:
+        print(f"  note     {progress.trouble}")
+    return progress
 
 
 def predict(key: str, question: str, guess: object = None) -> None:

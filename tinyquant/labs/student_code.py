@@ -10,10 +10,14 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import re
+import symtable
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 __all__ = [
     "Cell",
@@ -71,8 +75,25 @@ def parse_percent(text: str, name: str) -> list[Cell]:
 
 
 def _plain_line(line: str) -> str:
-    """A line of a notebook without the commands that only IPython knows."""
-    return "pass  # " + line if line.lstrip().startswith(("%", "!", "?")) else line
+    """A line of a notebook without the commands that only IPython knows; its indentation stays."""
+    text = line.strip()
+    magic = text.startswith(("%", "!", "?")) or text.endswith("?") or re.search(r"=\s*[%!]", text)
+    return line[: len(line) - len(line.lstrip())] + "pass" if magic else line
+
+
+def _notebook_cell(code: str, name: str) -> Cell | None:
+    """One code cell, as it is if that is Python, else without magics; None if it is neither and defines nothing."""
+    try:
+        return _cell(code, name)
+    except UnreadableCode:
+        if code.lstrip().startswith("%%"):
+            return None
+    try:
+        return _cell("\n".join(map(_plain_line, code.split("\n"))), name)
+    except UnreadableCode:
+        if re.search(r"^(def|class) ", code, re.MULTILINE):
+            raise
+        return None
 
 
 def read_code(path: Path) -> list[Cell]:
@@ -93,12 +114,8 @@ def read_code(path: Path) -> list[Cell]:
         codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError) as error:
         raise UnreadableCode(f"{path.name} is no notebook: {error}. Save it again from Jupyter.") from None
-    found = []
-    for number, code in enumerate(codes, 1):
-        if not code.lstrip().startswith("%%"):
-            plain = "\n".join(_plain_line(line) for line in code.split("\n"))
-            found.append(_cell(plain, f"{path.name} cell {number}"))
-    return found
+    found = [_notebook_cell(code, f"{path.name} cell {number}") for number, code in enumerate(codes, 1)]
+    return [cell for cell in found if cell is not None]
 
 
 def _names_made(node: ast.stmt) -> set[str]:
@@ -112,8 +129,18 @@ def _names_made(node: ast.stmt) -> set[str]:
 
 
 def _names_used(node: ast.stmt) -> set[str]:
-    """Every name that occurs in a statement."""
-    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    """The names of the file that a statement looks up when it is run, or when what it defines is called. Parameters and names of
+    a function's own are none of these."""
+    table = symtable.symtable(ast.unparse(node), "student", "exec")
+
+    def looked_up(scope: symtable.SymbolTable) -> set[str]:
+        top = scope.get_type() == "module"
+        mine = {
+            one.get_name() for one in scope.get_symbols() if one.is_referenced() and (top or one.is_global())
+        }
+        return mine.union(*map(looked_up, scope.get_children()))
+
+    return looked_up(table)
 
 
 def functions_of(cells: list[Cell], name: str) -> Callable[..., object]:
@@ -132,7 +159,9 @@ def functions_of(cells: list[Cell], name: str) -> Callable[..., object]:
         for _, node in statements
     ):
         where = cells[0].name.split(" cell ")[0] if cells else "the file"
-        defined = [node.name for _, node in statements if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        defined = [
+            node.name for _, node in statements if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        ]
         near = difflib.get_close_matches(name, defined, n=1)
         raise MissingFunction(f"{where} defines no function {name}" + (f", but {near[0]}" if near else ""))
     needed = {name}
@@ -170,9 +199,10 @@ def where_in(error: BaseException, cells: list[Cell]) -> Place | None:
 
 def _told(name: str, value: object) -> str:
     """``x: float64 (3,)`` for an array, ``x = 3`` for a number, ``x: list`` for what is neither."""
-    shape, kind = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is not None and kind is not None:
-        return f"{name}: {kind} {tuple(shape)}" if shape else f"{name} = {value!s} ({kind})"
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"{name}: {value.dtype} {value.shape}"
+    if isinstance(value, (np.ndarray, np.generic)):
+        return f"{name} = {value} ({value.dtype})"
     if isinstance(value, (bool, int, float)):
         return f"{name} = {value!r}"
     return f"{name}: {type(value).__name__}"

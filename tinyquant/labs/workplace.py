@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyquant.interop.files import write_atomically
-from tinyquant.labs.exercise import Item, Sitting
+from tinyquant.labs.exercise import Bug, Item, Sitting
 from tinyquant.labs.sittings import find_sitting, in_order, sittings
 from tinyquant.labs.sources import starter
 
@@ -152,13 +152,14 @@ class Progress:
             kept = json.loads(text)
             if kept["format"] != _FORMAT or kept["version"] != _VERSION:
                 raise ValueError(f"format {kept['format']!r}, version {kept['version']!r}")
-            return cls(
-                folder,
-                set(kept["passed"]),
-                set(kept["gave_up"]),
-                dict(kept["hints"]),
-                dict(kept["predictions"]),
-            )
+            lists, tables = (kept["passed"], kept["gave_up"]), (kept["hints"], kept["predictions"])
+            if not all(isinstance(one, list) for one in lists) or not all(
+                isinstance(one, dict) for one in tables
+            ):
+                raise TypeError("lists and tables")
+            if not all(isinstance(count, int) for count in kept["hints"].values()):
+                raise TypeError("hints are counted")
+            return cls(folder, set(kept["passed"]), set(kept["gave_up"]), *tables)
         except (ValueError, KeyError, TypeError, AttributeError):
             aside = _beside(path)
             try:
@@ -192,6 +193,16 @@ def next_open(progress: Progress) -> tuple[Sitting, Item] | None:
     return None
 
 
+def what_is_next(item: Item, progress: Progress) -> str:
+    """The line below a passed exercise: the first of its sitting that is not passed yet, or that all are."""
+    sitting = sitting_of(item)
+    for one in in_order(sitting):
+        if one.number not in progress.passed:
+            what = "stretch" if one.stretch else "find the bug" if isinstance(one, Bug) else "write"
+            return f"  next     {one.number} {what}: {one.function}"
+    return f"  next     all of sitting {sitting.number} is passed: tinyquant lab"
+
+
 def save_all(folder: Path, target: Path) -> list[str]:
     """Pack the student's files and what is remembered into one zip; the names packed.
 
@@ -199,7 +210,13 @@ def save_all(folder: Path, target: Path) -> list[str]:
     ------
     FileNotFoundError
         There is nothing to pack.
+    ValueError
+        The target is no name of a zip: a lab's own file must not be written over.
     """
+    if target.suffix.lower() != ".zip":
+        raise ValueError(
+            f"file must be the name of a zip to write, got {target}. Name one: tinyquant lab save mine.zip"
+        )
     names = (
         sorted(path.name for path in folder.glob("*") if _KEPT.fullmatch(path.name))
         if folder.is_dir()
@@ -225,6 +242,10 @@ def restore_all(packed: Path, folder: Path) -> tuple[list[str], list[str]]:
     ValueError
         It is no such zip. Nothing is written then.
     """
+    if not packed.is_file():
+        raise FileNotFoundError(
+            f"{packed} is not there. Where your labs are, make it with: tinyquant lab save"
+        )
     try:
         with zipfile.ZipFile(packed) as archive:
             files = {info.filename: archive.read(info) for info in archive.infolist()}

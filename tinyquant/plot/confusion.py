@@ -113,7 +113,7 @@ def _draw_matrix(ax: Axes, table: np.ndarray, names: list[str], most: int) -> No
     cmap, seen = matplotlib.colormaps["cividis_r"], np.where(shade > 0, 1.0, 0.0)
     ax.imshow(np.sqrt(shade), cmap=cmap, vmin=0, vmax=1, aspect="auto", alpha=seen)
     for (row, column), count in np.ndenumerate(table):
-        if count:
+        if count or len(names) <= 3:  # a zero says something in a small table, and is noise in a large one
             color = INK if row == column else ink_on(cmap(float(np.sqrt(shade[row, column]))))
             weight = "normal" if row == column else "bold"
             ax.text(column, row, str(count), ha="center", va="center", color=color, weight=weight)

@@ -98,7 +98,7 @@ def bytes_against_accuracy(
         heading(
             figure,
             title or _claim(candidates, images),
-            f"Bars: 95 % interval over {images} test images. Line: none is smaller and better.",
+            f"Bars: 95 % interval over {images} test images. Grey line: none is smaller and better.",
         )
         ax = figure.subplots()
         figure.subplots_adjust(left=0.105, right=0.965, top=0.83, bottom=0.145)
@@ -155,7 +155,7 @@ def _claim(candidates: Mapping[str, Candidate], images: int) -> str:
         return f"Every network of fewer bytes loses more than half a point to {name}"
     nbytes, best = min(good)
     lost = 100 * (base.right - candidates[best].right) / images
-    change = f"{abs(lost):.1f} points {'more' if lost < 0 else 'less'}" if lost else "no image lost"
+    change = f"{abs(lost):.1f} points {'more' if lost < 0 else 'less'}" if lost else "as many right"
     return f"{best}: {base.nbytes / nbytes:.2g} times fewer bytes than {name}, {change}"
 
 

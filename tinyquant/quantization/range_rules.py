@@ -152,7 +152,8 @@ def _average(seen: Sequence[Statistics]) -> Ends:
         batches, momentum = cold[0].batches, cold[0].momentum
         enough = int(np.log(0.5) / np.log(momentum)) + 1
         warnings.warn(
-            f"a moving average must have seen {enough} batches to forget its start with momentum {momentum}, got {batches}. "
+            f"a moving average must have seen {enough} batches to forget half of its start with momentum {momentum}, "
+            f"got {batches}. "
             "Calibrate on more batches, lower the momentum, or use calibration='minmax'.",
             ColdRangeWarning,
             stacklevel=2,

@@ -46,7 +46,7 @@ Where to read on: `law` (what a law is); `map_laws`, `error_laws`, `range_laws`,
 
 from __future__ import annotations
 
-# Importing a file of laws puts them among LAWS; the order here is the order in which a check looks.
+# Importing a file of laws puts them among LAWS; within a role, the order of its file is the order in which a check looks.
 from tinyquant.testing import counting_laws as counting_laws
 from tinyquant.testing import error_laws as error_laws
 from tinyquant.testing import exact as exact

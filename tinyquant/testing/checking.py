@@ -218,9 +218,11 @@ def check(
                     nonlocal tries
                     if int8 and not (getattr(case, "qmin", 0) >= -128 and getattr(case, "qmax", 0) <= 127):
                         return False
-                    tries += 1
                     subject = everything.get(one.role)
-                    return (subject is None or fits(subject, case)) and one.judge(case, everything) is not None
+                    if subject is not None and not fits(subject, case):
+                        return False
+                    tries += 1
+                    return one.judge(case, everything) is not None
 
                 found = _first(source(one), broken_on)
                 if found is not None:

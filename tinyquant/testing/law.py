@@ -149,9 +149,14 @@ def laws_for(role: str) -> list[Law]:
     return found
 
 
+_NOTHING = "nothing (None): is a return missing?"
+
+
 def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
     """What a function returned as exact numbers; `Unusable` when it is not ``count`` finite numbers."""
     wanted = f"an array of {count} {what}, one for each input" if count != 1 else f"one {what.removesuffix('s')}"
+    if result is None:
+        raise Unusable(_NOTHING, wanted)
     try:
         array = np.asarray(result)
     except ValueError:
@@ -163,7 +168,7 @@ def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
     flat = array.ravel().tolist()
     for value in flat:
         if not math.isfinite(value):
-            raise Unusable(f"{value}", f"finite {what}")
+            raise Unusable(f"{value}", f"{wanted}, finite")
     return [Fraction(value) for value in flat]
 
 
@@ -179,6 +184,8 @@ def changed_inputs(fn: Callable[..., object], values: Mapping[str, object]) -> B
 
 def pair(result: object, first: str, second: str) -> tuple[Fraction, Fraction]:
     """The two numbers that a function returned; `Unusable` when it is no pair of finite numbers."""
+    if result is None:
+        raise Unusable(_NOTHING, f"a pair ({first}, {second})")
     if isinstance(result, np.ndarray) and result.shape == (2,):
         result = tuple(result.tolist())
     if not isinstance(result, (tuple, list)) or len(result) != 2:

@@ -143,11 +143,13 @@ def round_trip_error(x: np.ndarray, low: float, high: float, bits: int) -> tuple
     """
     steps = 2**bits - 1
     scale = (high - low) / steps
-    if not scale > 0:
-        return (float(np.sqrt(np.mean(x**2))),) * 2
-    zero = -low / scale
+    zero = -low / scale if scale > 0 else 0.0
     nearest = math.floor(zero + 0.5)
-    zeros = {nearest} if abs(zero - nearest) < 0.5 - 2.0**-20 else {math.floor(zero), math.ceil(zero)}
+    if not scale > 0:
+        # The empty range has the scale 1, by choose_qparams; its codes begin at 0 or lie on both sides of it.
+        scale, zeros = 1.0, {0, 2 ** (bits - 1)}
+    else:
+        zeros = {nearest} if abs(zero - nearest) < 0.5 - 2.0**-20 else {math.floor(zero), math.ceil(zero)}
     errors = []
     for whole in zeros:
         codes = np.clip(np.floor(x / scale + 0.5), -whole, steps - whole)

@@ -12,22 +12,27 @@ import textwrap
 from tinyquant.testing.cases import Case
 from tinyquant.testing.law import LAWS, Broken
 
-__all__ = ["WIDTH", "one_line", "report_lines", "written"]
+__all__ = ["WIDTH", "cut", "one_line", "report_lines", "written"]
 
 WIDTH = 80
 
 
+def cut(line: str) -> str:
+    """A line of plain ASCII and 80 columns, its indentation kept, with three dots where it was longer."""
+    line = line.replace("\n", " ").encode("ascii", "backslashreplace").decode("ascii")
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+
+
 def one_line(text: str) -> str:
-    """The text on one line of 80 columns, cut with three dots if it is longer."""
-    text = " ".join(text.split()).encode("ascii", "replace").decode("ascii")
-    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+    """The text on one such line, its blanks single."""
+    return cut(" ".join(text.split()))
 
 
 _NEXT = "work this input by hand, then print each step of your code for it"
 
 
 def report_lines(role: str, name: str, case: Case, broken: Broken, looks_like: str = "", next_action: str = "") -> list[str]:
-    """The eight lines (seven when no known slip fits)."""
+    """At most eight lines."""
     head = f"{role} raised an exception under the law {name}" if broken.error else f"{role} breaks the law {name}"
     words = textwrap.wrap(LAWS[name].words, WIDTH - 11)
     law = [f"  the law  {words[0]}", *(f"           {more}" for more in words[1:2])]
@@ -40,13 +45,7 @@ def report_lines(role: str, name: str, case: Case, broken: Broken, looks_like: s
     if looks_like and len(lines) < 7:
         lines.append(f"  like     {looks_like}")
     lines.append(f"  next     {next_action or _NEXT}")
-    return [_cut(line).encode("ascii", "replace").decode("ascii") for line in lines]
-
-
-def _cut(line: str) -> str:
-    """One line cut to the width, its indentation kept."""
-    line = line.replace("\n", " ")
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+    return [cut(line) for line in lines]
 
 
 def _left_out(name: str, case: Case) -> tuple[str, ...]:

@@ -196,7 +196,7 @@ _DECODES = (
         lambda codes, scale, zero_point: ((codes.astype(float) - zero_point) * scale).astype(np.float16),
         "keeps the reals in float16, which has eleven bits",
     ),
-    ("subtracts_in_place", _subtracts_in_place, "takes the zero point off the caller's own codes, in their eight bits"),
+    ("subtracts_in_place", _subtracts_in_place, "subtracts in the caller's own int8 codes: -2 - 127 does not fit there"),
 )
 
 _FAKES = (

@@ -111,6 +111,7 @@ check("0.3", sign_test)
 # A batch norm left in training mode takes the mean and the spread of whatever batch is there. So it was in a DenseNet121 after
 # QAT: 1.7 % right, and 72.9 % once it was mended (pytorch/pytorch#115715). Below, the smallest network that can have it: one
 # batch norm, then the codes. Its remembered mean is 0 and its remembered spread 1, so it should change nothing at all.
+# (Any one number comes out wrong, but that breaks another law: show that the *company* matters.)
 
 
 # %%

@@ -83,7 +83,7 @@ for name, x in (("a row of a digit", images[0, 4, :, 0]), ("mean radius of 300 s
         print(f"{name:28} {bits} bits: step {step:8.4f}, worst error {worst:8.4f} = {worst / step:.2f} steps")
 
 # %% [markdown]
-# The worst error is never more than half a step: the law of your check, on real data. A step doubles with every bit taken away.
+# The worst error is never more than half a step: the law of your check, on real data. With a bit less a step doubles at least.
 
 # %%
 t = np.linspace(0, 1, 400)
@@ -149,3 +149,9 @@ check("1.4", counterexample)
 # - real = scale * (code - zero_point); real 0 is always exactly a code.
 # - Inside the range the error is at most half a step; outside there is no bound.
 # - Round, add the zero point, clip while the numbers are wide, cast last.
+#
+# | yours | tinyquant | PyTorch | TFLite |
+# |---|---|---|---|
+# | `quantize` | `tq.quantize(x, qp)` | `torch.quantize_per_tensor` | the operator QUANTIZE |
+# | `dequantize` | `tq.dequantize(codes, qp)` | `tensor.dequantize()` | the operator DEQUANTIZE |
+# | `choose_qparams` | `tq.choose_qparams` | `MinMaxObserver.calculate_qparams` | done by the converter |

@@ -102,6 +102,8 @@ for name, rule in (("yours", round_half_away), ("to the even one", np.round), ("
     print(f"{name:<16} mean of all pictures {codes.mean():+.3f}, halved three times {small.mean():+.3f}")
 
 # %% [markdown]
+# A rule whose ties all go one way moves the mean at every halving; one that sends them both ways hardly does.
+#
 # ## 2.3 Stretch: a number that tells two rules apart
 #
 # To find out what a tool does, feed it a number on which the two rules you have in mind disagree. Which one?

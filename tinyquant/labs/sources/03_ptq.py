@@ -105,7 +105,7 @@ show(tq.plot.calibration_tradeoff(unseen, bits=4, name="what is behind block3"),
 # %% [markdown]
 # At 8 bits a hundred images do for min-max, and 99.9 % clips too much: several times the error. At 4 bits it is
 # the other way round: the more images, the larger the largest number, and every step grows with it. One bad
-# image does the same at once; the percentile hardly moves.
+# image does the same at once; the percentile's end moves far less.
 #
 # ## 3.3 Stretch: the least squared error
 #
