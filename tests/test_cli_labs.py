@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tinyquant.cli import main
+from tinyquant.cli.doctor import LEAST
 from tinyquant.labs.sittings import find_sitting, sittings
 from tinyquant.labs.sources import solution, source, starter
 from tinyquant.labs.workplace import STATE, Progress
@@ -203,6 +204,12 @@ def test_doctor_finds_this_machine_ready(capsys: pytest.CaptureFixture[str]) -> 
     code, text = said(capsys, "doctor")
     assert code == 0 and text.endswith("ready\n") and f"{len(sittings())} labs in the package" in text
     assert "BAD" not in text and "numpy" in text
+
+
+def test_doctor_asks_for_the_versions_of_setup_cfg() -> None:
+    text = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    for name, (major, minor) in LEAST.items():
+        assert f"\n    {name}>={major}.{minor}\n" in text
 
 
 def test_doctor_says_what_to_mend(

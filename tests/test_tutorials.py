@@ -70,6 +70,11 @@ def printed(cell: Any) -> list[str]:
     return "".join("".join(part["text"]) for part in streams).splitlines()
 
 
+def without_numbers(line: str) -> str:
+    """A line with its numbers made alike: on another processor they may be others."""
+    return " ".join(re.sub(r"[-+]?\d[\d.,e+-]*", "#", line).split())
+
+
 def test_the_core_path_has_its_seven_sittings() -> None:
     assert [one.number for one in sittings()] == list(range(7))
 
@@ -96,7 +101,9 @@ def test_every_page_runs_and_prints_what_its_notebook_shows(
             )
         else:
             assert "assert" in cell.text, f"cell {number} varies, and holds nothing"
-            assert len(lines) == len(printed(stored)), f"cell {number}"
+            assert [without_numbers(line) for line in lines] == [
+                without_numbers(line) for line in printed(stored)
+            ], f"cell {number}"
     drawn = list(tmp_path.glob("tinyquant-figures/*.png"))
     assert drawn and all(path.stem.startswith(f"{sitting.number:02d}_") for path in drawn)
 

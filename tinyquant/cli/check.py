@@ -18,8 +18,8 @@ from tinyquant.cli.lab import progress_of, say_trouble
 from tinyquant.cli.one_thread import one_thread_environment
 from tinyquant.labs.examine import EXIT_CODES, Report, examine_file
 from tinyquant.labs.exercise import Item
-from tinyquant.labs.sittings import find_exercise, find_sitting, sittings
-from tinyquant.labs.workplace import Progress, lab_file, lab_folder, next_open, sitting_of, what_is_next
+from tinyquant.labs.sittings import find_exercise, find_sitting, sitting_of, sittings
+from tinyquant.labs.workplace import Progress, lab_file, lab_folder, next_open, what_is_next
 from tinyquant.testing.report import cut
 
 __all__ = ["add", "run"]

@@ -18,7 +18,10 @@ from tinyquant.labs.sittings import sittings
 from tinyquant.labs.sources import starter
 from tinyquant.labs.workplace import Progress, lab_folder
 
-__all__ = ["add", "run"]
+__all__ = ["LEAST", "add", "run"]
+
+LEAST = {"numpy": (1, 26), "matplotlib": (3, 7)}
+"""The oldest versions, as in setup.cfg."""
 
 
 def add(commands: Any) -> None:
@@ -26,7 +29,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="is this machine ready for the labs?",
-        description="One line a check, and the mend where something is wrong.",
+        description="One line a check, and the mend where something is wrong. Example: tinyquant doctor",
     )
     parser.set_defaults(run=run)
 
@@ -45,11 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _findings() -> Iterator[tuple[str, str, str]]:
     """(ok, note or BAD; what was found; the mend)."""
-    version = platform.python_version()
-    good = sys.version_info >= (3, 10)
-    yield ("ok" if good else "BAD", f"Python {version}", "" if good else "install Python 3.10 or later")
+    yield "ok", f"Python {platform.python_version()}", ""
     yield "ok", f"tinyquant {tinyquant.__version__} in {Path(tinyquant.__file__).parent}", ""
-    for name, least in (("numpy", (1, 26)), ("matplotlib", (3, 7))):
+    for name, least in LEAST.items():
         yield _package(name, least)
     for name, what in (
         ("hypothesis", "checks draw more inputs"),

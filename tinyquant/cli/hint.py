@@ -6,9 +6,9 @@ import argparse
 from typing import Any
 
 from tinyquant.cli.lab import progress_of, say_trouble
-from tinyquant.labs.sittings import find_exercise
+from tinyquant.labs.sittings import find_exercise, sitting_of
 from tinyquant.labs.sources import solution
-from tinyquant.labs.workplace import lab_folder, sitting_of
+from tinyquant.labs.workplace import lab_folder
 
 __all__ = ["add", "run"]
 

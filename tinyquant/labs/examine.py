@@ -22,7 +22,7 @@ import numpy as np
 
 from tinyquant.labs.exercise import Bug, Exercise, Item
 from tinyquant.labs.guard import Delegated, Guard, OutOfTime
-from tinyquant.labs.sittings import find_sitting
+from tinyquant.labs.sittings import sitting_of
 from tinyquant.labs.sources import packaged_function
 from tinyquant.labs.student_code import (
     Cell,
@@ -301,7 +301,7 @@ def _hunt(item: Bug, fn: Function) -> Report:
             item, "broken", f"{head}: that is no input for {item.buggy}", f"  right    {case}", _hint(item)
         )
     given = written(case, item.law)
-    buggy = packaged_function(find_sitting(item.number[0]), item.buggy)
+    buggy = packaged_function(sitting_of(item), item.buggy)
     broken = one.judge(case, {item.role: buggy})
     right = one.judge(case, {item.role: right_answers(item.role)[0]})
     if broken is None:
@@ -328,7 +328,7 @@ def examine_file(item: Item, path: Path, *, seconds: float = 5.0) -> Report:
         with contextlib.redirect_stdout(io.StringIO()):
             fn = functions_of(cells, item.function)
     except MissingFunction as error:
-        again = f"rename it, or begin again: tinyquant lab start {item.number[0]} --force"
+        again = f"rename it, or begin again: tinyquant lab start {sitting_of(item).number} --force"
         return _report(item, "raised", f"{item.number} {item.function}: {error}", f"  next     {again}")
     except (UnreadableCode, UnicodeDecodeError) as error:
         return _report(

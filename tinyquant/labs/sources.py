@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib import resources
 
 from tinyquant.labs.exercise import Item, Sitting
-from tinyquant.labs.student_code import functions_of, parse_percent
+from tinyquant.labs.student_code import functions_of, read_script
 
 __all__ = ["packaged_function", "solution", "source", "starter"]
 
@@ -72,4 +72,4 @@ def solution(sitting: Sitting, item: Item) -> str:
 
 def packaged_function(sitting: Sitting, name: str) -> Callable[..., object]:
     """A function of a lab as it lies in the package: the planted one of a bug, or a solution."""
-    return functions_of(parse_percent(source(sitting), f"<lab {sitting.name}>"), name)
+    return functions_of(read_script(source(sitting), f"<lab {sitting.name}>"), name)

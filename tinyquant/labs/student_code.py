@@ -25,7 +25,7 @@ __all__ = [
     "Place",
     "UnreadableCode",
     "functions_of",
-    "parse_percent",
+    "read_script",
     "read_code",
     "where_in",
 ]
@@ -69,8 +69,8 @@ def _cell(text: str, name: str) -> Cell:
         raise UnreadableCode(f"{name}: {error}") from None
 
 
-def parse_percent(text: str, name: str) -> list[Cell]:
-    """A script as one piece, whatever its cells are."""
+def read_script(text: str, name: str) -> list[Cell]:
+    """A script as one piece: its cells are comments."""
     return [_cell(text, name)]
 
 
@@ -106,9 +106,9 @@ def read_code(path: Path) -> list[Cell]:
     OSError
         The file cannot be opened.
     """
-    text = path.read_text(encoding="utf-8-sig", errors="strict") if path.exists() else path.read_text()
+    text = path.read_text(encoding="utf-8-sig")
     if path.suffix != ".ipynb":
-        return parse_percent(text, path.name)
+        return read_script(text, path.name)
     try:
         cells = json.loads(text)["cells"]
         codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

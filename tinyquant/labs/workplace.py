@@ -17,7 +17,7 @@ from typing import Any
 
 from tinyquant.interop.files import write_atomically
 from tinyquant.labs.exercise import Bug, Item, Sitting
-from tinyquant.labs.sittings import find_sitting, in_order, sittings
+from tinyquant.labs.sittings import in_order, sitting_of, sittings
 from tinyquant.labs.sources import starter
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "notebook_of",
     "restore_all",
     "save_all",
+    "what_is_next",
 ]
 
 STATE = ".tinyquant.json"
@@ -268,8 +269,3 @@ def restore_all(packed: Path, folder: Path) -> tuple[list[str], list[str]]:
             kept.append(copy.name)
         write_atomically(path, data)
     return sorted(files), kept
-
-
-def sitting_of(item: Item) -> Sitting:
-    """The sitting an exercise belongs to."""
-    return find_sitting(item.number[0])

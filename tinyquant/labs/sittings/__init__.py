@@ -12,7 +12,7 @@ import pkgutil
 
 from tinyquant.labs.exercise import Item, Sitting
 
-__all__ = ["find_exercise", "find_sitting", "in_order", "sittings"]
+__all__ = ["find_exercise", "find_sitting", "in_order", "sitting_of", "sittings"]
 
 
 @functools.cache
@@ -36,6 +36,11 @@ def find_sitting(number: str) -> Sitting:
             return one
     there = ", ".join(str(one.number) for one in sittings())
     raise ValueError(f"the sitting must be one of {there}, got {number!r}. `tinyquant lab` lists them.")
+
+
+def sitting_of(item: Item) -> Sitting:
+    """The sitting an exercise belongs to."""
+    return find_sitting(item.number.split(".")[0])
 
 
 def in_order(sitting: Sitting) -> list[Item]:
