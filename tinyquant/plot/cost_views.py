@@ -78,7 +78,7 @@ def bytes_against_accuracy(
     --------
     >>> some = {"float": Candidate("float", 4000, 95), "8 bits": Candidate("PTQ", 1000, 95)}
     >>> bytes_against_accuracy(some, images=100).texts[0].get_text()
-    '8 bits: 4 times fewer bytes than float, no image lost'
+    '8 bits: 4 times fewer bytes than float, as many right'
     """
     if not candidates:
         raise ValueError("candidates must hold at least one network, got none.")
