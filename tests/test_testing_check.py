@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from tinyquant.numerics.affine import quantize
+from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.fixed_point import quantize_multiplier
+from tinyquant.numerics.qparams import choose_qparams
 from tinyquant.testing import (
     LAWS,
     CodesCase,
     GraphCase,
     MapCase,
+    MseCase,
     PropertyBroken,
     SignatureError,
     WrongAnswer,
@@ -164,3 +166,22 @@ def test_the_kit_is_imported_and_works_without_hypothesis() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_search_that_begins_at_the_empty_range_is_right() -> None:
+    """Its scale is 1, as choose_qparams gives it: whole numbers come back from it exactly, and a search may choose it."""
+
+    def searched(x: Any, bits: int) -> tuple[float, float]:
+        low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+
+        def error(k: float) -> float:
+            qp = choose_qparams(k * low, k * high, bits=bits)
+            return float(np.mean((dequantize(quantize(x, qp), qp) - x) ** 2))
+
+        best = min(np.linspace(0.0, 1.0, 21), key=error)
+        return best * low, best * high
+
+    assert searched(np.array([1.0]), 2) == (0.0, 0.0)
+    found = check(searched, role="mse_range", cases=[MseCase((1.0,), 2), MseCase((-1.0, 1.0), 2), MseCase((0.3, 0.7), 3)])
+    assert found.passed, found.to_text()
+    assert not check(lambda x, bits: (0.0, 0.0), role="mse_range", cases=[MseCase((0.3, 0.7), 3)]).passed
