@@ -40,6 +40,8 @@ def _reals(scale: float, zero: int, qmin: int, qmax: int, dtype: str) -> tuple[f
     halves = {*range(2 * (qmin - zero) - 3, 2 * (qmin - zero) + 3), *range(2 * (qmax - zero) - 2, 2 * (qmax - zero) + 4)}
     halves |= set(range(-5, 6))
     steps = [h / 2 for h in sorted(halves)] + [0.25, -0.25, 1.75, -2.75, -0.0, qmin - zero - 0.25, qmax - zero + 0.25]
+    # Just short of a tie, by more than a float32 is off and less than a careless epsilon.
+    steps += [sign * (tie - 2.0**-17) for tie in (0.5, 1.5) for sign in (1, -1)]
     # Two hundredths beyond a tie: a float16 takes them for the tie.
     steps += [sign * beyond for beyond in (65.48, 100.52) for sign in (1, -1)]
     steps += [sign * far for far in (100.3, 200.0, 300.0, 70000.0, 2.0**33, 2.0**40) for sign in (1, -1)]

@@ -69,7 +69,10 @@ def map_cases(mode: str = "half_away", eight_bits: bool = False) -> Any:
         )
         between = st.floats(-300, 300, width=32).map(lambda s: float(scalar(s * scale)))
         # What is smaller than a normal float32 lets a right answer underflow.
-        real = st.one_of(on_grid, beside, near, between, far).filter(lambda v: v == 0 or abs(v) > 2.0**-80)
+        short = st.sampled_from([sign * (tie - 2.0**-17) for tie in (0.5, 1.5, 2.5) for sign in (1, -1)]).map(
+            lambda s: float(scalar(s * scale))
+        )
+        real = st.one_of(on_grid, beside, near, between, far, short).filter(lambda v: v == 0 or abs(v) > 2.0**-80)
         x = draw(st.lists(real, min_size=1, max_size=5))
         return MapCase(tuple(x), scale, zero, qmin, qmax, dtype, mode)
 

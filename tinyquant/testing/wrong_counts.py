@@ -239,6 +239,8 @@ _INTERVALS = (
      "averages the sizes of the differences: who is better is lost"),
     ("smallest_and_largest", lambda a, b, t: ((a - b).min(), (a - b).max()), (_MIDDLE, _WIDTH),
      "gives the smallest and largest difference: that grows with more seeds"),
+    ("two_decimals", lambda a, b, t: _around(round((a - b).mean(), 2), round(t * _error(a - b), 2)), (_MIDDLE, _WIDTH),
+     "rounds mean and width to two decimals before it takes the ends"),
     ("in_place", _in_place, ("interval_leaves_the_results_alone",), "subtracts b from the caller's own array"),
     ("median", lambda a, b, t: _around(np.median(a - b), t * _error(a - b)), (_MIDDLE,),
      "takes the median for the mean"),

@@ -27,7 +27,10 @@ def _split(name: str) -> Any:
             low, high = qmin, qmax
         if name == "half_a_step_further":
             low, high = low - scale / 2, high + scale / 2
-        whole = _back(x, scale, zero_point, qmin, qmax) - x
+        back = _back(x, scale, zero_point, qmin, qmax)
+        if name == "four_digits":
+            back = np.array([float(f"{value:.4g}") for value in back.tolist()])
+        whole = back - x
         clipping = np.clip(x, low, high) - x
         rounding = whole - clipping
         if name == "rounds_without_clipping":
@@ -72,6 +75,7 @@ _SPLITS = (
     ("half_a_step_further", (_CLIP,), "lets the range end half a step beyond the last code"),
     ("in_place", (_TWO,), "works on the caller's own array"),
     ("sums", (_TWO,), "sums each part over all x"),
+    ("four_digits", (_ADD,), "rounds what comes back to four digits, as it is printed"),
     ("clipped_x", (_ADD, _CLIP), "returns the clipped x, not how far clipping moved it"),
 )
 
@@ -102,6 +106,8 @@ def _pull(name: str) -> Any:
 
     def answer(upstream: Any, x: Any, scale: float, qmin: int = -128, qmax: int = 127) -> Any:
         v = x / scale
+        if name == "in_float16":
+            v = v.astype(np.float16).astype(np.float64)
         inside, below, above = np.round(v) - v, v <= qmin, v >= qmax
         if name == "ends_left_out":
             below, above = np.round(v) <= qmin, np.round(v) >= qmax
@@ -147,6 +153,7 @@ _PULLS = (
     ("rounds_outside_too", (_OUT,), "forgets the clipped case: x / scale is rounded there too"),
     ("top_for_both", (_OUT,), "pulls with qmax below the range too"),
     ("ends_left_out", (_IN,), "calls everything clipped that rounds to the end code"),
+    ("in_float16", (_IN, _SUM), "divides in float16: of a number in steps eleven bits are left"),
     ("mean", (_SUM,), "averages what must be summed"),
     ("shrunk", (_OUT,), "includes LSQ's factor 1 / sqrt(n * qmax), which is not asked for"),
     ("times_the_sum", (_SUM,), "multiplies the sums instead of summing the products"),

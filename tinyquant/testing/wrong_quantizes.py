@@ -151,6 +151,10 @@ def _scale_is_never_tiny(x: Any, scale: Any, zero_point: int, qmin: int = -128, 
     return _cast(np.clip(np.round(x / max(scale, 1e-5)) + zero_point, qmin, qmax), qmin, qmax)
 
 
+def _nudges(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(x / scale + 1e-5) + zero_point, qmin, qmax), qmin, qmax)
+
+
 def _away(x: Any) -> Any:
     """Ties away from zero."""
     return np.trunc(x) + np.sign(x) * (np.abs(x - np.trunc(x)) >= 0.5)
@@ -329,6 +333,12 @@ WRONG_QUANTIZES: list[tuple[str, str, str, tuple[str, ...], Any]] = [
             _scale_is_never_tiny,
             ("scale_equivariant",),
             "keeps the scale above 1e-5 against division by zero",
+        ),
+        (
+            "nudges",
+            _nudges,
+            (_ROUND_TRIP,),
+            "nudges ties up by 1e-5: what lies just short of one goes up too",
         ),
     )
 ]

@@ -141,10 +141,13 @@ def _error(x: Any, low: float, high: float, bits: int) -> float:
     return float(np.mean(((np.clip(np.round(x / scale) + zero, 0, 2**bits - 1) - zero) * scale - x) ** 2))
 
 
-def _search(x: Any, bits: int, error: Any = _error, first: int = 20, best: Any = min, widen: bool = True) -> Any:
+def _search(
+    x: Any, bits: int, error: Any = _error, first: int = 20, best: Any = min, widen: bool = True, widest: float = 1.0
+) -> Any:
     """The range k/20 of min-max with the best error; the settings do one step wrong."""
     low, high = _with_zero(x.min(), x.max()) if widen else (float(x.min()), float(x.max()))
-    return best(((low * k / 20, high * k / 20) for k in range(first, 0, -1)), key=lambda ends: error(x, ends[0], ends[1], bits))
+    shares = (widest * k / 20 for k in range(first, 0, -1))
+    return best(((low * share, high * share) for share in shares), key=lambda ends: error(x, ends[0], ends[1], bits))
 
 
 def _in_steps(x: Any, low: float, high: float, bits: int) -> float:
@@ -193,6 +196,8 @@ _MSES = (
      "gives min-max: nothing is clipped, and everything is coarse"),
     ("without_min_max", lambda x, bits: _search(x, bits, first=18), (_WORSE,),
      "leaves min-max itself out of the ranges it tries"),
+    ("just_inside", lambda x, bits: _search(x, bits, first=20, widest=0.9995), (_WORSE,),
+     "starts a hair inside min-max: min-max itself is never tried"),
     ("in_steps", lambda x, bits: _search(x, bits, _in_steps), (_GAINS,),
      "counts the error in steps: wide steps look good"),
     ("without_clipping", lambda x, bits: _search(x, bits, _without_clipping), (_WORSE,),
