@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from terminal import Terminal
 
+from tinyquant.cli import check as command
 from tinyquant.cli import main
 from tinyquant.cli.doctor import LEAST
 from tinyquant.labs.sittings import find_sitting, sittings
@@ -107,6 +109,57 @@ def test_exit_codes_are_distinct(
     got, text = said(capsys, "check", "1.2", "--file", str(path), "--seconds", "0.5")
     assert got == code and words in text, text
     assert all(len(line) <= 80 for line in text.splitlines()) and text.isascii()
+
+
+TRUNCATES = """def quantize(x, scale, zero_point, qmin=-128, qmax=127):
+    import numpy as np
+    return np.clip(np.trunc(x / scale) + zero_point, qmin, qmax).astype(np.int8)
+"""
+RAISES = """def dequantize(codes, scale, zero_point):
+    raise KeyError("scale")
+"""
+
+
+@pytest.mark.parametrize(("code", "text"), [(1, TRUNCATES + RAISES), (5, RAISES)], ids=["broken first", "not started first"])
+def test_of_several_exercises_the_first_that_is_not_passed_gives_the_code(
+    capsys: pytest.CaptureFixture[str], own_folder: Path, code: int, text: str
+) -> None:
+    """Not the last one's, nor the largest: all four are shown."""
+    path = own_folder / "mine.py"
+    path.write_text(f"{starter(SIGNAL)}\n\n{text}", encoding="utf-8")
+    found, out = said(capsys, "check", "1", "--file", str(path))
+    assert found == code
+    assert "1.2 dequantize raised KeyError" in out and "1.4 counterexample: not started" in out and "0 of 4 passed" in out
+
+
+def test_calls_that_are_slow_together_are_told_of_and_ended(
+    capsys: pytest.CaptureFixture[str], own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call keeps its limit, all of them do not: the process is ended, and a student who waits is told before."""
+    path = own_folder / "slow.py"
+    body = "    import time\n    time.sleep(0.1)\n    return scale * (codes - zero_point)\n"
+    path.write_text(f"def dequantize(codes, scale, zero_point):\n{body}", encoding="utf-8")
+    monkeypatch.setattr(command, "_longest", lambda seconds: 2.0)
+    monkeypatch.setattr(command, "_PATIENCE", 0.2)
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    begun = time.monotonic()
+    code, out = said(capsys, "check", "1.2", "--file", str(path))
+    assert time.monotonic() - begun < 20
+    assert code == 6 and "1.2 dequantize: all calls together took 2 s, so they were ended" in out
+    assert "1.2 dequantize: still checking, 0 s of at most 2 s" in screen.getvalue() and "still checking" not in out
+    assert screen.getvalue().endswith("\r"), "the report begins in an empty line"
+
+
+def test_a_process_that_ends_itself_is_reported(capsys: pytest.CaptureFixture[str], own_folder: Path) -> None:
+    path = own_folder / "gone.py"
+    path.write_text(
+        "def dequantize(codes, scale, zero_point):\n    import os, sys\n    sys.stderr.write('good bye')\n"
+        "    sys.stderr.flush()\n    os._exit(7)\n",
+        encoding="utf-8",
+    )
+    code, out = said(capsys, "check", "1.2", "--file", str(path))
+    assert code == 3 and "1.2 dequantize: the process ended with code 7\n  it said  good bye" in out
 
 
 @pytest.mark.parametrize(

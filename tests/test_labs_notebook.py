@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tinyquant import plot
-from tinyquant.labs import check, predict, reveal, show
+from tinyquant.labs import check, notebook, predict, reveal, show
 from tinyquant.labs.workplace import Progress, notebook_of
 
 
@@ -36,6 +37,24 @@ def test_check_prints_the_report_and_remembers_a_pass(
     check("1.2", right)
     assert capsys.readouterr().out.startswith("1.2 dequantize: passed")
     assert Progress.read(tmp_path / "labs").passed == {"1.2"}
+
+
+def test_a_slow_check_says_that_it_goes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the function's own prints are kept back; a quick one says nothing of it."""
+
+    def dequantize(codes, scale, zero_point):  # type: ignore[no-untyped-def]
+        print("a print of the student's")
+        time.sleep(0.005)
+        return scale * (codes.astype(np.int32) - zero_point)
+
+    monkeypatch.setattr(notebook, "_PATIENCE", 0.05)
+    check("1.2", dequantize)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "1.2 dequantize: still checking; a slow function takes its time"
+    assert lines[1].startswith("1.2 dequantize: passed") and "a print of the student's" not in lines
+    monkeypatch.setattr(notebook, "_PATIENCE", 60.0)
+    check("1.2", lambda codes, scale, zero_point: scale * (codes.astype(np.int32) - zero_point))
+    assert "still checking" not in capsys.readouterr().out
 
 
 def test_check_refuses_what_is_no_function_or_no_exercise() -> None:

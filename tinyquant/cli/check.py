@@ -16,6 +16,7 @@ from typing import Any
 
 from tinyquant.cli.lab import progress_of, say_trouble
 from tinyquant.cli.one_thread import one_thread_environment
+from tinyquant.cli.progress import ProgressLine
 from tinyquant.labs.examine import EXIT_CODES, Report, examine_file
 from tinyquant.labs.exercise import Item
 from tinyquant.labs.sittings import find_exercise, find_sitting, sitting_of, sittings
@@ -24,8 +25,8 @@ from tinyquant.testing.report import cut
 
 __all__ = ["add", "run"]
 
-_LONGEST = 120.0
-"""Seconds until the process of one exercise is ended whatever it does; a single call is ended much earlier."""
+_PATIENCE = 2.0
+"""Seconds until a student is told that the check goes on."""
 
 
 def add(commands: Any) -> None:
@@ -130,27 +131,52 @@ def _check(items: list[Item], path: Path, progress: Progress, seconds: float) ->
 
 def _examined(item: Item, path: Path, seconds: float) -> Report:
     """One exercise in a process of its own."""
-    longest = max(_LONGEST, 20 * seconds)
+    longest = _longest(seconds)
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "report.json"
         command = [sys.executable, "-m", "tinyquant", "check", item.number, "--file", str(path), "--seconds", str(seconds),
                    "--worker", str(answer)]  # fmt: skip
         try:
-            done = subprocess.run(command, env=one_thread_environment(), capture_output=True, stdin=subprocess.DEVNULL,
-                                  timeout=longest, check=False)  # fmt: skip
+            code, said = _run(command, longest, f"{item.number} {item.function}")
         except subprocess.TimeoutExpired:
             text = (f"{item.number} {item.function}: all calls together took {longest:g} s, so they were ended",
                     "  look at  loops that do not end; or give more time: --seconds")  # fmt: skip
             return Report(item.number, "out of time", text)
         if not answer.is_file():
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
-            text = (
-                f"{item.number} {item.function}: the process ended with code {done.returncode}",
-                f"  it said  {said[-1]}",
-            )
+            last = said.strip().splitlines() or ["nothing"]
+            text = (f"{item.number} {item.function}: the process ended with code {code}", f"  it said  {last[-1]}")
             return Report(item.number, "raised", tuple(map(cut, text)))
         kept = json.loads(answer.read_text(encoding="utf-8"))
     return Report(item.number, kept["verdict"], tuple(kept["lines"]))
+
+
+def _longest(seconds: float) -> float:
+    """Seconds until the process of one exercise is ended whatever it does; a single call is ended much earlier."""
+    return max(120.0, 20 * seconds)
+
+
+def _run(command: list[str], longest: float, name: str) -> tuple[int, str]:
+    """The exit code of a command and what it said on its error stream; a terminal is told that it goes on.
+
+    Raises subprocess.TimeoutExpired, with the command ended, when it takes longer than that many seconds.
+    """
+    begun, say = time.monotonic(), ProgressLine()
+    with subprocess.Popen(command, env=one_thread_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as process:  # fmt: skip
+        try:
+            while True:
+                left = begun + longest - time.monotonic()
+                try:
+                    said = process.communicate(timeout=max(0.0, min(_PATIENCE, left)))[1]
+                    return process.returncode, said.decode("utf-8", "replace")
+                except subprocess.TimeoutExpired:
+                    passed = time.monotonic() - begun
+                    if passed >= longest:
+                        raise
+                    say(f"{name}: still checking, {passed:.0f} s of at most {longest:g} s", detail=True)
+        finally:
+            process.kill()
+            say.clear()
 
 
 def _work(args: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ quantization error in its graph (QAT), converted, and run on the test images wit
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import numpy as np
 from tinyquant import data, models
 from tinyquant.analysis.accuracy import changes, wilson_interval
 from tinyquant.autograd import Tensor, no_grad
+from tinyquant.cli.progress import ProgressLine
 from tinyquant.integer.model import IntegerModel
 from tinyquant.nn import Module, save_state
 from tinyquant.numerics.affine import quantize
@@ -69,7 +69,7 @@ class _Row:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 0 when done."""
-    progress = _Progress(sys.stderr)
+    progress = _Progress()
     (x, y), (xt, yt) = data.digits(split=args.split)
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -221,32 +221,24 @@ def _reading(rows: list[_Row], labels: np.ndarray, folder: Path, figure: Path) -
 
 
 class _Progress:
-    """One line on the error stream that says what is being done and for how long."""
+    """What is being done, and at the end for how long it was."""
 
-    def __init__(self, stream: Any) -> None:
-        self.stream, self.begin, self.text = stream, time.perf_counter(), ""
+    def __init__(self) -> None:
+        self.say, self.begin, self.text = ProgressLine(), time.perf_counter(), ""
 
     def start(self, text: str) -> None:
         """A new step."""
         self.text = text
-        self._show(text)
+        self.say(text)
 
     def epochs(self, total: int) -> Callable[[dict[str, Any]], None]:
         """What `fit` calls after each epoch."""
 
         def show(report: dict[str, Any]) -> None:
-            self._show(f"{self.text}: epoch {report['epoch']} of {total}, loss {report['loss']:.3f}")
+            self.say(f"{self.text}: epoch {report['epoch']} of {total}, loss {report['loss']:.3f}", detail=True)
 
         return show
 
     def done(self) -> None:
-        """Leave the last line clean."""
-        self._show(f"done in {time.perf_counter() - self.begin:.1f} s")
-        print(file=self.stream)
-
-    def _show(self, text: str) -> None:
-        if self.stream.isatty():
-            print(f"\r{text:<78}", end="", file=self.stream, flush=True)
-        elif "epoch" not in text:
-            # A log wants a line a step, not one an epoch.
-            print(text, file=self.stream, flush=True)
+        """The last line, and an empty one."""
+        self.say(f"done in {time.perf_counter() - self.begin:.1f} s\n", last=True)

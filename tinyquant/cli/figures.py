@@ -7,8 +7,6 @@ package.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyquant.cli.figure_data import NOISE, PUBLISHED, FigureData
+from tinyquant.cli.progress import ProgressLine
+from tinyquant.interop.files import write_atomically
 from tinyquant.numerics.qparams import choose_qparams
 
 if TYPE_CHECKING:
@@ -178,14 +178,14 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"NAME must be one of {', '.join(FIGURES)}, got {unknown[0]!r}.")
     names = args.names or list(FIGURES)
     args.out.mkdir(parents=True, exist_ok=True)
-    given, begin = FigureData(), time.perf_counter()
+    given, begin, say = FigureData(), time.perf_counter(), ProgressLine()
     entries = []
     for number, name in enumerate(names, start=1):
-        _say(f"{number} of {len(names)}: {name}")
+        say(f"{number} of {len(names)}: {name}")
         entries.append(_make(name, given, plot, args.out, slides=args.slides))
     if not args.names:
-        _write(args.out / "index.md", _index(entries))
-    _say(f"{len(names)} figures in {time.perf_counter() - begin:.1f} s", last=True)
+        write_atomically(args.out / "index.md", _index(entries).encode())
+    say(f"{len(names)} figures in {time.perf_counter() - begin:.1f} s", last=True)
     print(
         f"{len(names)} figures in {args.out}" + (f", slides in {args.out / 'slides'}" if args.slides else "")
     )
@@ -203,12 +203,12 @@ def _make(name: str, given: FigureData, plot: Any, out: Path, *, slides: bool) -
         for number, frame in enumerate(drawing.frames[:-1], start=1):
             step: Any = drawing.draw(given, plot, frame)
             for kind in ("svg", "png"):
-                _write(folder / f"{name}_{number}.{kind}", slide_bytes(step, kind, alt=step.alt))
+                write_atomically(folder / f"{name}_{number}.{kind}", slide_bytes(step, kind, alt=step.alt))
     figure: Any = drawing.draw(given, plot, drawing.frames[-1])
     save_figure(figure, out / f"{name}.png")
     if slides:
         for kind in ("svg", "png"):
-            _write(folder / f"{name}.{kind}", slide_bytes(figure, kind, alt=figure.alt))
+            write_atomically(folder / f"{name}.{kind}", slide_bytes(figure, kind, alt=figure.alt))
     return name, figure.texts[0].get_text(), figure.alt
 
 
@@ -223,21 +223,3 @@ def _index(entries: list[tuple[str, str, str]]) -> str:
 
 _IN_BRACKETS = str.maketrans({"[": "(", "]": ")"})
 """Markdown ends a picture's words at a bracket."""
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _say(text: str, *, last: bool = False) -> None:
-    """Progress, one line on the error stream."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<78}", end="\n" if last else "", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tinyquant.cli.progress import ProgressLine
 from tinyquant.interop.files import write_atomically
 from tinyquant.study.doctor import Doctors, doctor_csv, doctor_text
 from tinyquant.study.doctor_runs import SETTINGS, run_doctor
@@ -88,7 +89,7 @@ def _table(args: argparse.Namespace) -> int:
     # Another width is another table, with files of its own.
     ending = "" if args.width == WIDTH else f"_width{args.width}"
     kept = Kept(args.out / f"table{ending}.json", "table", plan.settings)
-    sweep(run_seed, plan.tasks(kept), kept, jobs=args.jobs, progress=_Line())
+    sweep(run_seed, plan.tasks(kept), kept, jobs=args.jobs, progress=_shown_line())
     rows = summarise(kept, plan)
     text = table_text(rows)
     files = {f"table{ending}.txt": text, f"table{ending}.csv": table_csv(rows), f"seeds{ending}.csv": seeds_csv(rows)}
@@ -121,7 +122,7 @@ def _outcomes(args: argparse.Namespace, name: str, function: Any, settings: dict
     kept = Kept(args.out / f"{name}.json", name, settings)
     keys = [f"seed {seed:03d}" for seed in range(count)]
     tasks = [Task(key, (seed, settings)) for seed, key in enumerate(keys) if key not in kept.results]
-    sweep(function, tasks, kept, jobs=args.jobs, progress=_Line())
+    sweep(function, tasks, kept, jobs=args.jobs, progress=_shown_line())
     return [kept.results[key] for key in keys]
 
 
@@ -148,23 +149,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
 
 
-class _Line:
-    """One line on the error stream: how far, and how long yet; a log gets a line now and then."""
+def _shown_line() -> Callable[[Progress], None]:
+    """What a sweep calls after each run: one line, how far and how long yet."""
+    say = ProgressLine(every=10)
 
-    def __init__(self) -> None:
-        self.said = 0.0
+    def show(now: Progress) -> None:
+        if now.total:
+            left = "" if now.left is None else f", {_time(now.left)} left"
+            say(f"{now.done} of {now.total} runs, {_time(now.seconds)}{left}", last=now.done == now.total)
 
-    def __call__(self, now: Progress) -> None:
-        if not now.total:
-            return
-        left = "" if now.left is None else f", {_time(now.left)} left"
-        text = f"{now.done} of {now.total} runs, {_time(now.seconds)}{left}"
-        last = now.done == now.total
-        if sys.stderr.isatty():
-            print(f"\r{text:<60}", end="\n" if last else "", file=sys.stderr, flush=True)
-        elif last or time.monotonic() - self.said > 10:
-            self.said = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+    return show
 
 
 def _time(seconds: float) -> str:

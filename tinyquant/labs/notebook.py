@@ -10,6 +10,7 @@ import ast
 import importlib
 import linecache
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ __all__ = ["check", "predict", "reveal", "show"]
 
 FIGURES = Path("tinyquant-figures")
 """Where a script's figures go, in the folder it is run in."""
+
+_PATIENCE = 2.0
+"""Seconds until a student is told that a check goes on."""
 
 _guesses: dict[str, Any] = {}
 
@@ -49,7 +53,15 @@ def check(number: str, fn: Callable[..., object]) -> None:
         raise TypeError(
             f'fn must be the function itself, got {type(fn).__name__}. Write check("{number}", {item.function}).'
         )
-    report = examine(item, fn, _cells_of(fn))
+    # While a function is examined, what it prints is kept back; this line is ours.
+    told = f"{number} {item.function}: still checking; a slow function takes its time"
+    waiting = threading.Timer(_PATIENCE, print, (told,), {"file": sys.stdout, "flush": True})
+    waiting.daemon = True
+    waiting.start()
+    try:
+        report = examine(item, fn, _cells_of(fn))
+    finally:
+        waiting.cancel()
     print(report.to_text())
     if report.passed:
         print(what_is_next(item, _remember(report)))

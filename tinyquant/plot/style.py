@@ -24,6 +24,8 @@ from xml.sax.saxutils import escape
 import matplotlib.style
 from matplotlib.figure import Figure
 
+from tinyquant.interop.files import write_atomically
+
 __all__ = [
     "FLOAT_COLOR",
     "GREY",
@@ -276,12 +278,7 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], *, alt: str = "") -> 
     """
     target = Path(path)
     data = figure_bytes(fig, target.suffix.lstrip(".").lower(), alt=alt or getattr(fig, "alt", ""))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(target, data)
     return target
 
 
