@@ -25,12 +25,12 @@ SHORT = {
 }
 
 
-def outcome(missed, alarms=None, digits=None, *, cases=100, cancers=40, images=400):
+def outcome(missed, alarms=None, digits=None, ties=None, *, cases=100, cancers=40, images=400):
     """Counts of one seed: doctors that miss so many, a reader that misreads so many at each width."""
     made = {"cases": cases, "cancers": cancers, "images": images}
     for name in NAMES:
         m, a = missed.get(name, 2), (alarms or {}).get(name, 1)
-        made[name] = [cases - m - a, m, a, cases - m - a, m, a]
+        made[name] = [cases - m - a, m, a, cases - m - a, m, a, (ties or {}).get(name, 0)]
     made["digits"] = images
     for bits in DIGIT_BITS:
         made[f"digits{bits}"] = images - (digits or {}).get(bits, 0)
@@ -68,8 +68,10 @@ def test_a_seed_counts_every_case_once_and_repeats_itself():
     (made,) = found.values()
     assert (made["cases"], made["cancers"], made["images"]) == (142, 53, 450)
     for name in NAMES:
-        for right, missed, alarms in (made[name][:3], made[name][3:]):
+        *counts, ties = made[name]
+        for right, missed, alarms in (counts[:3], counts[3:]):
             assert right + missed + alarms == 142 and 0 <= missed <= 53
+        assert 0 <= ties <= counts[1]
     assert made["digits8"] > 0.5 * 450 and made["ptq8"][0] > 120
     # The threshold was chosen to find most cancers: it never misses more than the middle does by chance alone.
     assert made["float"][4] <= made["float"][1] + 2
@@ -92,6 +94,20 @@ def test_the_same_drop_is_told_in_missed_cancers_and_in_misread_digits():
     assert "digits -9.50 points at 4 bits, the nearest: 38.0 more of 400 digits misread" in text
     assert "8 bits  doctor +0.00 points: missed 2.0 -> 2.0 of 40 (more missed cancers: not shown)" in text
     assert text.isascii() and max(map(len, text.splitlines())) <= 130
+
+
+def test_missed_cancers_without_a_verdict_are_counted_and_said(monkeypatch):
+    """A margin of exactly 0 is a tie, of an ill person only; every doctor has one here, and no other margin is 0."""
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    margins = np.array([0.0, 0.0, -1.0, 2.0, 0.0, -1.0, -1.0, 2.0])
+    monkeypatch.setattr(doctor_runs, "_margin", lambda doctor, x: margins if len(x) == 8 else np.arange(float(len(x))))
+    (x, y), (xt, _) = doctor_runs.data.breast_cancer(0)
+    monkeypatch.setattr(doctor_runs.data, "breast_cancer", lambda split: ((x, y), (xt[:8], labels)))
+    (made,) = run_doctor(0, SHORT).values()
+    assert made["ptq3"][:3] == [4, 3, 1] and made["ptq3"][6] == 2
+    found = Doctors([outcome({"ptq3": 9}, ties={"ptq3": 7}), outcome({"ptq3": 10}, ties={"ptq3": 6})])
+    assert "PTQ 3    6.5 of the 9.5 missed" in doctor_text(found) and "QAT 3    0" not in doctor_text(found)
+    assert "none: every missed cancer was called benign by a margin" in doctor_text(Doctors([outcome({}), outcome({})]))
 
 
 def test_a_conflict_of_accuracy_and_missed_cancers_is_found_or_denied():

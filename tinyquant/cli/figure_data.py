@@ -27,7 +27,7 @@ from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.prepare import quantize_model
 from tinyquant.quantization.schemes import TFLITE_INT8, Scheme
 from tinyquant.study import published
-from tinyquant.training import evaluate
+from tinyquant.training import evaluate, predict
 
 __all__ = ["PUBLISHED", "FigureData"]
 
@@ -130,16 +130,22 @@ class FigureData:
         """Labels, what the first doctor says in float and at two widths, and the mean missed over all doctors."""
         (x, _), (xt, yt) = data.breast_cancer()
         doctors = load_cancer_family()
-        said: list[dict[str, np.ndarray]] = []
+        scores: list[dict[str, np.ndarray]] = []
         for doctor in doctors:
             seen = calibrate(doctor, x)
-            answers = {"float": classes(doctor, xt)}
+            found = {"float": predict(doctor, xt)}
             for bits in (8, FEW_BITS):
                 scheme = TFLITE_INT8.replace(weight_bits=bits, activation_bits=bits)
-                answers[f"{bits} bits"] = classes(quantize_model(doctor, seen, scheme=scheme), xt)
-            said.append(answers)
-        means = [f"{name} {np.mean([np.sum((a[name] == 0) & (yt == 1)) for a in said]):.1f}" for name in said[0]]
-        return yt, said[0], f"Bits of weights and activations. Mean missed over {len(doctors)} seeds: {', '.join(means)}."
+                found[f"{bits} bits"] = predict(quantize_model(doctor, seen, scheme=scheme), xt)
+            scores.append({name: logits[:, 1] - logits[:, 0] for name, logits in found.items()})
+        missed = {name: float(np.mean([np.sum(one[name][yt == 1] <= 0) for one in scores])) for name in scores[0]}
+        ties = float(np.mean([np.sum(one[f"{FEW_BITS} bits"][yt == 1] == 0) for one in scores]))
+        means = ", ".join(f"{name} {mean:.1f}" for name, mean in missed.items())
+        note = (
+            f"Bits of weights and activations. Mean missed over {len(doctors)} seeds: {means}.\n"
+            f"{ties:.1f} of the last are ties, both classes' scores equal: the first class, benign, is taken."
+        )
+        return yt, {name: (margin > 0).astype(int) for name, margin in scores[0].items()}, note
 
     def drops(self) -> dict[str, dict[int, float]]:
         """Points lost when one layer's weights alone are quantized."""

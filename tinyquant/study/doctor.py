@@ -21,7 +21,7 @@ from tinyquant.study.kept import Outcome
 __all__ = ["Doctors", "doctor_csv", "doctor_text"]
 
 NAMES = ("float", *(f"{way}{bits}" for bits in DOCTOR_BITS for way in ("ptq", "qat")))
-_RIGHT, _MISSED, _ALARMS, _RIGHT_T, _MISSED_T, _ALARMS_T = range(6)
+_RIGHT, _MISSED, _ALARMS, _RIGHT_T, _MISSED_T, _ALARMS_T, _TIES = range(7)
 
 
 class Doctors:
@@ -45,7 +45,7 @@ class Doctors:
         self._digits[0] = np.array([outcome["digits"] for outcome in outcomes])
 
     def counts(self, name: str, which: int) -> np.ndarray:
-        """(seeds,) one of the six counts of one doctor."""
+        """(seeds,) one of the seven counts of one doctor."""
         found: np.ndarray = self._counts[name][:, which]
         return found
 
@@ -68,7 +68,7 @@ class Doctors:
 
 def doctor_text(found: Doctors) -> str:
     """The whole answer."""
-    parts = [_table(found), _beside(found), _thresholds(found), _conflicts(found), _limits(found)]
+    parts = [_table(found), _ties(found), _beside(found), _thresholds(found), _conflicts(found), _limits(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -76,7 +76,7 @@ def doctor_csv(found: Doctors) -> str:
     """One line a doctor: means over seeds."""
     out = io.StringIO()
     write = csv.writer(out, lineterminator="\n")
-    counts = ("right", "missed", "false_alarms", "right_chosen", "missed_chosen", "false_alarms_chosen")
+    counts = ("right", "missed", "false_alarms", "right_chosen", "missed_chosen", "false_alarms_chosen", "missed_ties")
     write.writerow(["doctor", "seeds", "cases", "cancers", *counts])
     for name in NAMES:
         means = [f"{found.counts(name, which).mean():.4f}" for which in range(len(counts))]
@@ -113,6 +113,18 @@ def _table(found: Doctors) -> str:
         "Weights and activations have the same bits. +-: 95 % t-interval over seeds; of a change, paired by seed.",
         "The ten packaged splits overlap: an interval says what training again on these cases would give.",
     ]
+    return "\n".join(lines)
+
+
+def _ties(found: Doctors) -> str:
+    """How many of the missed were never decided: few codes leave few margins, and 0 is one of them."""
+    lines = ["Missed without a verdict (both logits equal, margin exactly 0: argmax then takes the first class, benign):"]
+    for name in NAMES:
+        missed, ties = found.counts(name, _MISSED).mean(), found.counts(name, _TIES).mean()
+        if ties > 0:
+            lines.append(f"  {_said(name):<8} {ties:.1f} of the {missed:.1f} missed, a mean of {found.seeds} seeds")
+    if len(lines) == 1:
+        lines.append("  none: every missed cancer was called benign by a margin.")
     return "\n".join(lines)
 
 

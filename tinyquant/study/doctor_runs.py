@@ -33,8 +33,9 @@ SETTINGS: dict[str, Any] = {
     "digits": {"epochs": 30, "lr": 5e-3, "schedule": "cosine", "batch_size": 64},
     "validation_share": 0.25,
     "wanted_recall": 0.98,
+    "counts": ["right", "missed", "false alarms", "the same three at the chosen threshold", "missed ties"],
 }
-"""What a result depends on: arguments of `fit`, and how thresholds are chosen."""
+"""What a result depends on: arguments of `fit`, how thresholds are chosen, and what is counted."""
 
 
 def run_doctor(seed: int, settings: dict[str, Any]) -> dict[str, Outcome]:
@@ -51,7 +52,8 @@ def run_doctor(seed: int, settings: dict[str, Any]) -> dict[str, Outcome]:
     -------
     dict of "seed ..." to Outcome
         "cases", "cancers", "images"; for each doctor ("float", "ptq8", "qat8", ...) a list of right, missed and false alarms at
-        threshold 0, then the same at the threshold chosen on validation; for each reader ("digits", "digits8", ...) right.
+        threshold 0, then the same at the threshold chosen on validation, then how many of the first missed have a margin of
+        exactly 0; for each reader ("digits", "digits8", ...) right.
     """
     (x, y), (xt, yt) = data.breast_cancer(seed % 10)
     held = _validation_rows(y, settings["validation_share"], seed)
@@ -68,7 +70,8 @@ def run_doctor(seed: int, settings: dict[str, Any]) -> dict[str, Outcome]:
     for name, doctor in doctors.items():
         threshold = threshold_for_recall(_margin(doctor, x[held]), y[held], settings["wanted_recall"])
         margin = _margin(doctor, xt)
-        outcome[name] = [*_counts(margin > 0, yt), *_counts(margin >= threshold, yt)]
+        ties = int(np.sum((margin == 0) & (yt == 1)))
+        outcome[name] = [*_counts(margin > 0, yt), *_counts(margin >= threshold, yt), ties]
     return {f"seed {seed:03d}": outcome | _digits(seed, settings)}
 
 
