@@ -131,7 +131,7 @@ def test_no_right_answer_is_accused(sitting: Sitting, item: Exercise) -> None:
     "body",
     [
         "return np.clip(np.round(x / scale) + zero_point, qmin, qmax).astype(np.int8)",
-        "return np.clip(np.floor(x / scale + 0.5) + zero_point, -128, 127).astype(np.int8) if qmax == 127 else "
+        "return np.clip(np.floor(x / scale + 0.5) + zero_point, -128, 127).astype(np.int8) if qmin == -128 else "
         "np.clip(np.rint(x / scale) + zero_point, qmin, qmax).astype('int8')",
         "return np.int8([min(max(round(v / scale) + zero_point, qmin), qmax) for v in x])",
         "return np.rint(np.clip(np.asarray(x, np.float64) / scale + zero_point, qmin, qmax)).astype(np.int8)",

@@ -20,6 +20,7 @@ from tinyquant.testing.cases import (
     call,
     given,
 )
+from tinyquant.testing.exact import ULP
 from tinyquant.testing.law import Broken, Functions, changed_inputs, law, numbers, pair, show
 
 __all__: list[str] = []
@@ -216,7 +217,7 @@ def _room(case: PairedCase) -> Fraction:
     """What float32 may add: each number rounded once and each difference once, 3 * 2**-24 of the largest number in a difference,
     and so in their mean and (times sqrt(n / (n-1)) / sqrt(n), at most 1) in sd / sqrt(n); sums of up to n terms, t times it."""
     largest = max(abs(Fraction(value)) for value in (*case.a, *case.b))
-    return (3 + len(case.a)) * (1 + Fraction(case.t)) * largest / 2**24
+    return (3 + len(case.a)) * (1 + Fraction(case.t)) * largest * ULP
 
 
 def _mean_and_half(case: PairedCase) -> tuple[Fraction, float]:

@@ -14,27 +14,22 @@ import numpy as np
 
 from tinyquant.testing import exact
 from tinyquant.testing.cases import MapCase, ScaleCase, TieCase, call, given, reals
-from tinyquant.testing.law import Broken, Functions, Unusable, changed_inputs, law, numbers, show
+from tinyquant.testing.exact import HALF, ULP
+from tinyquant.testing.law import Broken, Functions, changed_inputs, law, numbers, show, two_of
 from tinyquant.testing.map_laws import float_slack, nearest_code_error
 
 __all__: list[str] = []
 
-_HALF = Fraction(1, 2)
-_ULP = Fraction(1, 2**24)
-
-
 # split_error
+
+
+_SPLIT = "(rounding, clipping) of arrays"
 
 
 def _parts(case: MapCase, functions: Functions) -> tuple[list[Fraction], list[Fraction]]:
     """The rounding and the clipping error of each x, as the function under test tells them."""
-    result = call(functions["split_error"], given(case))
-    if isinstance(result, np.ndarray) and result.ndim == 2 and len(result) == 2:
-        result = (result[0], result[1])
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", "a pair (rounding, clipping) of arrays")
-    n = len(case.x)
-    return numbers(result[0], n, "rounding errors"), numbers(result[1], n, "clipping errors")
+    rounding, clipping = two_of(call(functions["split_error"], given(case)), _SPLIT)
+    return numbers(rounding, len(case.x), "rounding errors"), numbers(clipping, len(case.x), "clipping errors")
 
 
 def _reach(case: MapCase) -> tuple[Fraction, Fraction]:
@@ -46,29 +41,20 @@ def _reach(case: MapCase) -> tuple[Fraction, Fraction]:
 def _room(case: MapCase, x: float) -> Fraction:
     """What float32 may add to a part: x, the real of a code or an end, and three differences, each rounded to 2**-24 of the
     largest number in it."""
-    return 8 * _ULP * (abs(Fraction(x)) + max(map(abs, _reach(case))) + Fraction(case.scale))
+    return 8 * ULP * (abs(Fraction(x)) + max(map(abs, _reach(case))) + Fraction(case.scale))
 
 
 @law("split_error", MapCase, "two arrays with a number for each x; x itself stays as it was")
 def split_gives_two_arrays(case: MapCase, functions: Functions) -> Broken | None:
     """Shapes; the input untouched."""
     values = given(case)
-    rounding, clipping = _shapes(call(functions["split_error"], values))
+    rounding, clipping = (np.asarray(part).shape for part in two_of(call(functions["split_error"], values), _SPLIT))
     right = (len(case.x),)
     if (rounding, clipping) != (right, right):
         return Broken(f"shapes {rounding} and {clipping}", f"{right} and {right}: rounding and clipping of each x")
     if not np.array_equal(values["x"], reals(case)):  # type: ignore[arg-type]
         return Broken("x itself was changed", "x stays as it was: work on a copy")
     return None
-
-
-def _shapes(result: object) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shapes of the two parts of a pair."""
-    if not isinstance(result, (tuple, list)) and not (isinstance(result, np.ndarray) and result.ndim):
-        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", "a pair (rounding, clipping) of arrays")
-    if len(result) != 2:
-        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", "a pair (rounding, clipping) of arrays")
-    return np.shape(result[0]), np.shape(result[1])
 
 
 @law("split_error", MapCase, "the two parts add up to the whole error, dequantize(quantize(x)) - x")
@@ -78,7 +64,7 @@ def parts_add_up(case: MapCase, functions: Functions) -> Broken | None:
         steps = Fraction(real) / Fraction(case.scale)
         below = exact.clamp(math.floor(steps) + case.zero_point, case.qmin, case.qmax)
         above = exact.clamp(math.floor(steps) + 1 + case.zero_point, case.qmin, case.qmax)
-        near = _HALF + float_slack(steps, case.zero_point)
+        near = HALF + float_slack(steps, case.zero_point)
         codes = [code for code in (below, above) if nearest_code_error(case, steps, Fraction(code)) <= near]
         whole = [exact.dequantize(code, case.scale, case.zero_point) - Fraction(real) for code in codes]
         if min(abs(rounding + clipping - error) for error in whole) > _room(case, real):
@@ -147,7 +133,7 @@ def _right_pulls(case: ScaleCase, x: float) -> list[Fraction]:
     """
     steps = Fraction(x) / Fraction(case.scale)
     near = float_slack(steps, 0)
-    codes = [code for code in (math.floor(steps), math.floor(steps) + 1) if abs(code - steps) <= _HALF + near]
+    codes = [code for code in (math.floor(steps), math.floor(steps) + 1) if abs(code - steps) <= HALF + near]
     right = [code - steps for code in codes if case.qmin <= code <= case.qmax]
     right += [Fraction(case.qmin)] if steps <= case.qmin + near else []
     right += [Fraction(case.qmax)] if steps >= case.qmax - near else []
@@ -157,7 +143,7 @@ def _right_pulls(case: ScaleCase, x: float) -> list[Fraction]:
 def _off(case: ScaleCase, upstream: float, x: float) -> Fraction:
     """What float32 may add to one product: to x / scale, to the difference, and to the product."""
     steps = Fraction(x) / Fraction(case.scale)
-    return abs(Fraction(upstream)) * (float_slack(steps, 0) + 4 * _ULP * max(abs(case.qmin), case.qmax))
+    return abs(Fraction(upstream)) * (float_slack(steps, 0) + 4 * ULP * max(abs(case.qmin), case.qmax))
 
 
 def _wrong_pull(case: ScaleCase, functions: Functions, inside: bool) -> Broken | None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = ["EXACT_MODES", "NEAREST", "clamp", "dequantize", "dot", "quantize", "rescale", "round_to_int",
+__all__ = ["EXACT_MODES", "HALF", "NEAREST", "ULP", "clamp", "dequantize", "dot", "quantize", "rescale", "round_to_int",
            "sign_test"]  # fmt: skip
 
 NEAREST = ("half_even", "half_away", "half_up", "half_down")
@@ -20,7 +20,11 @@ NEAREST = ("half_even", "half_away", "half_up", "half_down")
 EXACT_MODES = (*NEAREST, "floor", "ceil", "toward_zero")
 """Every named rounding rule but the stochastic one."""
 
-_HALF = Fraction(1, 2)
+HALF = Fraction(1, 2)
+"""How far, in steps, a code may be from the number it stands for."""
+
+ULP = Fraction(1, 2**24)
+"""Half the gap between float32 numbers, relative: what one float32 rounding may add."""
 
 
 def round_to_int(x: Fraction, mode: str) -> int:
@@ -35,8 +39,8 @@ def round_to_int(x: Fraction, mode: str) -> int:
     rest = x - below
     if rest == 0:
         return below
-    if mode in NEAREST and rest != _HALF:
-        return below + (rest > _HALF)
+    if mode in NEAREST and rest != HALF:
+        return below + (rest > HALF)
     up = {
         "half_even": below % 2 == 1,
         "half_away": x > 0,

@@ -11,12 +11,10 @@ import numpy as np
 
 from tinyquant.testing import exact
 from tinyquant.testing.cases import DotCase, LayerCase, MultiplierCase, RescaleCase, RoundCase, call
+from tinyquant.testing.exact import HALF
 from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, pair, show
 
 __all__: list[str] = []
-
-_HALF = Fraction(1, 2)
-
 
 @law("round_to_int", RoundCase, "each number becomes the whole number that the named rule says, on ties above all")
 def rounds_by_its_rule(case: RoundCase, functions: Functions) -> Broken | None:
@@ -117,7 +115,7 @@ def requantize_nearest(case: RescaleCase, functions: Functions) -> Broken | None
     """|result - exact| <= 1/2: one rounding of the whole product. The double rounding of TFLite breaks it, now and then."""
     for acc, value in zip(case.acc, _rescaled(case, functions)):
         right = exact.rescale(acc, case.multiplier, case.shift)
-        if abs(value - right) > _HALF:
+        if abs(value - right) > HALF:
             return Broken(
                 f"{show(value)} for acc = {acc}",
                 f"{exact.round_to_int(right, 'half_away')}, from {show(right)}",
@@ -145,6 +143,6 @@ def integer_layer_equals_real_layer(case: LayerCase, functions: Functions) -> Br
     (code,) = numbers(call(functions["integer_layer"], given), 1)
     real = exact.rescale(exact.dot(case.x, case.w, case.x_zero) + case.bias, case.multiplier, case.shift) + case.y_zero
     inside = min(max(real, Fraction(case.qmin)), Fraction(case.qmax))
-    if abs(code - inside) <= _HALF and code.denominator == 1:
+    if abs(code - inside) <= HALF and code.denominator == 1:
         return None
     return Broken(f"code {show(code)}", f"code {exact.round_to_int(inside, 'half_away')}, from {show(real)}", "0.5 codes")

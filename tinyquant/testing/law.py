@@ -16,7 +16,7 @@ import numpy as np
 from tinyquant.testing.cases import Case, SignatureError, call, raised_by_the_function
 
 __all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "changed_inputs", "find_law", "law",
-           "laws_for", "numbers", "pair", "show"]  # fmt: skip
+           "laws_for", "numbers", "pair", "show", "two_of"]  # fmt: skip
 
 Functions = Mapping[str, Callable[..., object]]
 """The functions a law is about, by the names of their roles: ``{"quantize": my_quantize}``."""
@@ -182,15 +182,20 @@ def changed_inputs(fn: Callable[..., object], values: Mapping[str, object]) -> B
     return None
 
 
+def two_of(result: object, what: str) -> tuple[object, object]:
+    """The two things that a function returned, as a tuple, a list or the rows of an array; `Unusable` when it is no pair."""
+    if result is None:
+        raise Unusable(_NOTHING, f"a pair {what}")
+    rows = isinstance(result, (tuple, list)) or (isinstance(result, np.ndarray) and result.ndim > 0)
+    if not rows or len(result) != 2:  # type: ignore[arg-type]
+        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", f"a pair {what}")
+    return result[0], result[1]  # type: ignore[index]
+
+
 def pair(result: object, first: str, second: str) -> tuple[Fraction, Fraction]:
     """The two numbers that a function returned; `Unusable` when it is no pair of finite numbers."""
-    if result is None:
-        raise Unusable(_NOTHING, f"a pair ({first}, {second})")
-    if isinstance(result, np.ndarray) and result.shape == (2,):
-        result = tuple(result.tolist())
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise Unusable(f"{type(result).__name__} {str(result)[:30]}", f"a pair ({first}, {second})")
-    return numbers(result[0], 1, first)[0], numbers(result[1], 1, second)[0]
+    one, other = two_of(result, f"({first}, {second})")
+    return numbers(one, 1, first)[0], numbers(other, 1, second)[0]
 
 
 def show(value: Fraction | float | int) -> str:

@@ -13,27 +13,23 @@ import numpy as np
 
 from tinyquant.numerics.rounding import saturate
 from tinyquant.testing import exact
-from tinyquant.testing.cases import CodesCase, MapCase, RangeCase, call, narrowest, reals
+from tinyquant.testing.cases import CodesCase, MapCase, RangeCase, call, given, narrowest, reals
+from tinyquant.testing.exact import HALF, ULP
 from tinyquant.testing.law import Broken, Functions, law, numbers, pair, show
 
 __all__ = ["codes_of", "float_slack", "nearest_code_error"]
-
-_HALF = Fraction(1, 2)
-_ULP = Fraction(1, 2**24)
-"""Half the gap between float32 numbers, relative."""
 
 
 def float_slack(steps: Fraction, zero_point: int) -> Fraction:
     """What float32 may add to an error, in steps: two roundings of x / scale (three of x * (1 / scale)), one of adding the zero
     point, and one of adding a half before a floor."""
-    return 4 * _ULP * (abs(steps) + abs(zero_point) + 1)
+    return 4 * ULP * (abs(steps) + abs(zero_point) + 1)
 
 
 def codes_of(case: MapCase, functions: Functions, x: np.ndarray | None = None) -> list[Fraction]:
     """The codes that the quantize under test gives for the reals of the case (or for x)."""
     values = reals(case) if x is None else x
-    given = {"x": values, "scale": case.scale, "zero_point": case.zero_point, "qmin": case.qmin, "qmax": case.qmax}
-    return numbers(call(functions["quantize"], given), values.size)
+    return numbers(call(functions["quantize"], {**given(case), "x": values}), values.size)
 
 
 def _steps(case: MapCase) -> list[Fraction]:
@@ -57,8 +53,7 @@ def codes_and_dtype(case: MapCase, functions: Functions) -> Broken | None:
     """Shape, integer type, range; the input untouched."""
     x = reals(case)
     before = x.copy()
-    given = {"x": x, "scale": case.scale, "zero_point": case.zero_point, "qmin": case.qmin, "qmax": case.qmax}
-    result = np.asarray(call(functions["quantize"], given))
+    result = np.asarray(call(functions["quantize"], {**given(case), "x": x}))
     if not np.array_equal(x, before):
         return Broken(f"x itself became {x.tolist()}", "x stays as it was: work on a copy")
     if result.shape != x.shape:
@@ -88,7 +83,7 @@ def round_trip_half_step(case: MapCase, functions: Functions) -> Broken | None:
         if not case.qmin <= steps + case.zero_point <= case.qmax:
             continue
         error = nearest_code_error(case, steps, code)
-        if error > _HALF + float_slack(steps, case.zero_point):
+        if error > HALF + float_slack(steps, case.zero_point):
             right = exact.quantize(float(steps), 1.0, case.zero_point, case.qmin, case.qmax)
             back = [show(exact.dequantize(int(c), case.scale, case.zero_point)) for c in (code, right)]
             return Broken(f"code {show(code)} for {show(x)}: comes back as {back[0]}, {show(error)} steps off",
@@ -188,7 +183,7 @@ def decodes_to_its_real(case: CodesCase, functions: Functions) -> Broken | None:
     got = numbers(call(functions["dequantize"], given), codes.size, "real numbers")
     for code, value in zip(codes.tolist(), got):
         right = exact.dequantize(code, case.scale, case.zero_point)
-        if abs(value - right) > 4 * _ULP * abs(right):
+        if abs(value - right) > 4 * ULP * abs(right):
             return Broken(f"code {code} stands for {show(value)}", f"{show(right)}", "a float32 rounding")
     return None
 
@@ -243,7 +238,7 @@ def range_covered(case: RangeCase, functions: Functions) -> Broken | None:
     """scale * (qmin - zero_point) <= min(rmin, 0) + scale / 2, and the same at the other end."""
     scale, zero = _chosen(case, functions)
     low, high, _ = _wanted(case)
-    slack = _HALF + float_slack(Fraction(case.qmax - case.qmin), case.qmax - case.qmin)
+    slack = HALF + float_slack(Fraction(case.qmax - case.qmin), case.qmax - case.qmin)
     ends = scale * (case.qmin - zero), scale * (case.qmax - zero)
     if ends[0] > low + scale * slack or ends[1] < high - scale * slack:
         return Broken(f"codes from {show(ends[0])} to {show(ends[1])}", f"from {show(low)} to {show(high)}",
@@ -258,7 +253,7 @@ def scale_is_range_over_steps(case: RangeCase, functions: Functions) -> Broken |
     if low == high:
         return None
     scale, _ = _chosen(case, functions)
-    if abs(scale - right) > 8 * _ULP * right:
+    if abs(scale - right) > 8 * ULP * right:
         return Broken(
             f"scale {show(scale)}",
             f"scale {show(right)} = {show(high - low)} / {case.qmax - case.qmin}",
@@ -275,7 +270,7 @@ def zero_point_is_nearest(case: RangeCase, functions: Functions) -> Broken | Non
         return None
     _, zero = _chosen(case, functions)
     right = case.qmin - low / step
-    if abs(zero - right) > _HALF + float_slack(right - case.qmin, case.qmin):
+    if abs(zero - right) > HALF + float_slack(right - case.qmin, case.qmin):
         return Broken(
             f"zero_point {show(zero)}", f"{exact.round_to_int(right, 'half_away')}, nearest to {show(right)}", "half a code"
         )

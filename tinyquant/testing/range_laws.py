@@ -12,13 +12,10 @@ from fractions import Fraction
 import numpy as np
 
 from tinyquant.testing.cases import BatchesCase, Case, MseCase, PercentileCase, call, given
+from tinyquant.testing.exact import ULP
 from tinyquant.testing.law import Broken, Functions, changed_inputs, law, pair, show
 
 __all__ = ["round_trip_error"]
-
-_FLOAT32 = Fraction(1, 2**23)
-"""Two float32 roundings, relative."""
-
 
 def _ends(role: str, case: Case, functions: Functions) -> tuple[Fraction, Fraction]:
     """The pair (rmin, rmax) that the function returns."""
@@ -53,7 +50,7 @@ def minmax_of_all_batches(case: BatchesCase, functions: Functions) -> Broken | N
     everything = [value for batch in case.batches for value in batch]
     right = Fraction(min(0.0, *everything)), Fraction(max(0.0, *everything))
     got = _ends("minmax_range", case, functions)
-    if all(abs(mine - end) <= _FLOAT32 * abs(end) for mine, end in zip(got, right)):
+    if all(abs(mine - end) <= 2 * ULP * abs(end) for mine, end in zip(got, right)):
         return None
     return Broken(f"from {show(got[0])} to {show(got[1])}", f"from {show(right[0])} to {show(right[1])}", "a float32 rounding")
 
@@ -160,7 +157,7 @@ def round_trip_error(x: np.ndarray, low: float, high: float, bits: int) -> tuple
 def _room(case: MseCase, low: Fraction, high: Fraction) -> float:
     """How far a root mean squared error moves when scale, quotient and product are float32 numbers: no value comes back further
     off than 4 roundings of the largest, and an rms moves by no more than its values do; twice, for the two that are compared."""
-    return 2 * 4 * 2.0**-24 * max(float(max(-low, high)), *map(abs, case.x))
+    return 8 * float(ULP) * max(float(max(-low, high)), *map(abs, case.x))
 
 
 @law("mse_range", MseCase, "the range contains 0: rmin is at most 0, rmax is at least 0")

@@ -22,11 +22,6 @@ _HOME = {name: float(value) for name, value in _CHEAPEST.items() if isinstance(v
 _FIXED = ("mode", "mode_a", "mode_b")
 
 
-def as_fields(case: Case) -> dict[str, Any]:
-    """The numbers of a case by name."""
-    return case._asdict()
-
-
 def _number_cost(value: float, home: float = 0.0) -> float:
     """How hard a number is to read: far from home, negative, and with many binary digits after the point."""
     if value == home:
@@ -40,7 +35,7 @@ def _number_cost(value: float, home: float = 0.0) -> float:
 def complexity(case: Case) -> float:
     """A number that only falls while `shrink` works, which is why it ends."""
     total = 0.0
-    for name, value in as_fields(case).items():
+    for name, value in case._asdict().items():
         if isinstance(value, tuple):
             flat = [n for row in value for n in (row if isinstance(row, tuple) else (row,))]
             total += 50.0 * len(flat) + sum(map(_number_cost, flat))
@@ -78,7 +73,7 @@ def _simpler_items(item: Any, ragged: bool) -> Iterator[Any]:
 
 def _simpler(case: Case) -> Iterator[Case]:
     """Cases one move away: fewer numbers first, then simpler ones."""
-    fields = as_fields(case)
+    fields = case._asdict()
     other_case: Callable[..., Case] = case._replace
     tuples = [name for name, value in fields.items() if isinstance(value, tuple)]
     length = max((len(fields[name]) for name in tuples), default=0)

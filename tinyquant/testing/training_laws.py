@@ -12,45 +12,37 @@ from fractions import Fraction
 import numpy as np
 
 from tinyquant.testing import exact
-from tinyquant.testing.cases import GradientCase, GraphCase, MapCase, call, reals, run
+from tinyquant.testing.cases import GradientCase, GraphCase, MapCase, call, given, reals, run
+from tinyquant.testing.exact import HALF, ULP
 from tinyquant.testing.law import Broken, Functions, Unusable, changed_inputs, law, numbers, show
 from tinyquant.testing.map_laws import float_slack, nearest_code_error
 
 __all__: list[str] = []
 
-_HALF = Fraction(1, 2)
-_FLOAT32 = Fraction(1, 2**22)
-"""Four float32 roundings, relative."""
-
-
-def _given(case: MapCase) -> dict[str, object]:
-    """What a function of reals and a map is called with."""
-    return {"x": reals(case), "scale": case.scale, "zero_point": case.zero_point, "qmin": case.qmin, "qmax": case.qmax}
-
 
 @law("fake_quantize", MapCase, "fake-quant is dequantize(quantize(x)): the number a code stands for, in floats")
 def fake_quant_equals_round_trip(case: MapCase, functions: Functions) -> Broken | None:
     """Equal to the round trip of the quantize given; without one, to that of some nearest code."""
-    result = np.asarray(call(functions["fake_quantize"], _given(case)))
+    result = np.asarray(call(functions["fake_quantize"], given(case)))
     if result.dtype.kind != "f":
         return Broken(f"an array of {result.dtype}", "an array of floats: fake-quant codes never leave it")
     values = numbers(result, len(case.x), "real numbers")
     scale = Fraction(case.scale)
     codes: list[Fraction | None] = [None] * len(values)
     if "quantize" in functions:
-        codes = list(numbers(call(functions["quantize"], _given(case)), len(case.x)))
+        codes = list(numbers(call(functions["quantize"], given(case)), len(case.x)))
     for x, real, value, code in zip(case.x, reals(case).tolist(), values, codes):
         steps = Fraction(real) / scale
         right = exact.quantize(real, case.scale, case.zero_point, case.qmin, case.qmax) if code is None else code
         nearest = exact.clamp(exact.round_to_int(value / scale, "half_even") + case.zero_point, case.qmin, case.qmax)
         # On a tie, or a float error from one, both neighbours are nearest.
-        if code is None and nearest_code_error(case, steps, Fraction(nearest)) <= _HALF + float_slack(
+        if code is None and nearest_code_error(case, steps, Fraction(nearest)) <= HALF + float_slack(
             steps, case.zero_point
         ):
             if case.qmin <= steps + case.zero_point <= case.qmax:
                 right = nearest
         back = exact.dequantize(int(right), case.scale, case.zero_point)
-        if abs(value - back) > _FLOAT32 * abs(back):
+        if abs(value - back) > 4 * ULP * abs(back):
             return Broken(
                 f"{show(value)} for {show(x)}", f"{show(back)}, what code {show(right)} stands for", "a float32 rounding"
             )
@@ -60,7 +52,7 @@ def fake_quant_equals_round_trip(case: MapCase, functions: Functions) -> Broken 
 @law("fake_quantize", MapCase, "x itself stays as it was")
 def fake_quant_leaves_x_alone(case: MapCase, functions: Functions) -> Broken | None:
     """The caller's array is not rounded or clipped in place."""
-    return changed_inputs(functions["fake_quantize"], _given(case))
+    return changed_inputs(functions["fake_quantize"], given(case))
 
 
 def _arriving(case: MapCase) -> np.ndarray:
@@ -72,14 +64,14 @@ def _arriving(case: MapCase) -> np.ndarray:
 def ste_mask(case: MapCase, functions: Functions) -> Broken | None:
     """upstream inside, 0 outside; an x within a float error of half a step beyond an end may go either way."""
     upstream = _arriving(case)
-    got = numbers(call(functions["ste_gradient"], {"upstream": upstream, **_given(case)}), len(case.x), "gradients")
+    got = numbers(call(functions["ste_gradient"], {"upstream": upstream, **given(case)}), len(case.x), "gradients")
     for x, real, value, arriving in zip(case.x, reals(case).tolist(), got, upstream.tolist()):
         steps = Fraction(real) / Fraction(case.scale)
         code = steps + case.zero_point
         slack = float_slack(steps, case.zero_point)
-        if min(abs(code - (case.qmin - _HALF)), abs(code - (case.qmax + _HALF))) <= slack:
+        if min(abs(code - (case.qmin - HALF)), abs(code - (case.qmax + HALF))) <= slack:
             continue
-        inside = case.qmin - _HALF < code < case.qmax + _HALF
+        inside = case.qmin - HALF < code < case.qmax + HALF
         right = Fraction(arriving) if inside else Fraction(0)
         if value != right:
             where = "there" if inside else "clipped"
@@ -91,7 +83,7 @@ def ste_mask(case: MapCase, functions: Functions) -> Broken | None:
 @law("ste_gradient", MapCase, "x and the gradient that arrives stay as they were")
 def ste_leaves_its_inputs_alone(case: MapCase, functions: Functions) -> Broken | None:
     """The caller's arrays are not masked in place."""
-    return changed_inputs(functions["ste_gradient"], {"upstream": _arriving(case), **_given(case)})
+    return changed_inputs(functions["ste_gradient"], {"upstream": _arriving(case), **given(case)})
 
 
 _STEP = 1e-5
