@@ -258,7 +258,7 @@ def test_wrong_shapes_are_refused_and_nchw_is_recognised():
         fq.run_node("0", np.zeros((1, 2, 6, 6), np.int8))
     with pytest.raises(TypeError, match="input 'input' must be int8, got int64"):
         fq.run_node("0", np.zeros((1, 6, 6, 2), np.int64))
-    with pytest.raises(KeyError, match="no node is called 'nowhere'"):
+    with pytest.raises(ValueError, match="name must be a node of the graph, got .nowhere.: no node is called"):
         fq.run_node("nowhere", np.zeros(1, np.int8))
 
 

@@ -143,6 +143,8 @@ def test_what_a_function_raises_is_reported_as_its_answer() -> None:
         (lambda: check(quantize, mode="nearest"), "mode must be one of .* got 'nearest'"),
         (lambda: assert_property("saturates", CodesCase((1,)), quantize=quantize), "is tried on a MapCase, got CodesCase"),
         (lambda: assert_property("saturates", MapCase((1.0,))), "needs a function quantize="),
+        (lambda: check(quantize, cases=[]), "cases must hold one MapCase at least, got none"),
+        (lambda: check(quantize, cases=[CodesCase((1,))]), "cases must hold MapCase only, got CodesCase"),
         (lambda: wrong_answers("nobody"), "role must be one of .* got 'nobody'"),
         (lambda: right_answers("nobody"), "role must be one of .* got 'nobody'"),
     ],
@@ -185,3 +187,22 @@ def test_a_search_that_begins_at_the_empty_range_is_right() -> None:
     found = check(searched, role="mse_range", cases=[MseCase((1.0,), 2), MseCase((-1.0, 1.0), 2), MseCase((0.3, 0.7), 3)])
     assert found.passed, found.to_text()
     assert not check(lambda x, bits: (0.0, 0.0), role="mse_range", cases=[MseCase((0.3, 0.7), 3)]).passed
+
+
+def test_own_cases_are_tried_and_no_others() -> None:
+    """Of several kinds each law gets its own; the mistake is beyond 127, and only a case that goes there shows it."""
+
+    def wraps(x: Any, scale: float, zero_point: int) -> Any:
+        return (np.round(x / scale) + zero_point).astype(np.int64).astype(np.int8)
+
+    inside = check(wraps, role="quantize", cases=[MapCase((1.0, 2.0))])
+    assert inside.passed and inside.tries == len(laws_for("quantize")) - 1  # the rule of ties is not asked for
+    assert check(wraps, role="quantize", cases=iter([MapCase((1.0,)), MapCase((128.0,))])).broken_law == "saturates"
+
+
+def test_a_known_slip_is_named_only_where_enough_inputs_show_it() -> None:
+    """Three empty ranges are caught, but they are too few to say what somebody believed; thirty ranges without 0 are not."""
+    slips = {answer.name: answer for answer in wrong_answers("choose_qparams")}
+    few, many = (check(slips[name].fn, role="choose_qparams", engine="grid") for name in ("empty_range", "symmetric"))
+    assert not few.passed and few.looks_like == ""
+    assert not many.passed and many.looks_like == slips["symmetric"].misconception

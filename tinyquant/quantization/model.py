@@ -199,13 +199,14 @@ class FakeQuantModel(Module):
 
         Raises
         ------
-        KeyError
-            No node of that name.
         TypeError, ValueError
-            Codes of another dtype or shape, the model is in training mode, or the scheme leaves the node or an input of
-            it in float.
+            No node of that name, codes of another dtype or shape, the model is in training mode, or the scheme leaves the
+            node or an input of it in float.
         """
-        node = self.structure.node(name)
+        try:
+            node = self.structure.node(name)
+        except KeyError as error:
+            raise ValueError(f"name must be a node of the graph, got {name!r}: {error.args[0]}") from error
         if self.training:
             raise ValueError("run_node must be called in eval mode, got a model in training mode. Call eval() first.")
         meanings = [(source, self.qparams[source]) for source in node.inputs]

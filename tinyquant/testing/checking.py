@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 
@@ -135,7 +135,7 @@ def check(
     mode: str = "",
     engine: str = "auto",
     examples: int = 200,
-    cases: Iterable[Case] = (),
+    cases: Iterable[Case] | None = None,
     int8: bool = False,
     **functions: Callable[..., object],
 ) -> CheckResult:
@@ -160,7 +160,7 @@ def check(
     examples : int
         How many inputs hypothesis draws for each law.
     cases : iterable of Case
-        Your own cases, in place of the grid and of hypothesis.
+        Your own cases, in place of the grid and of hypothesis: one or more, of the kinds that the laws are tried on.
     int8 : bool
         Only codes that int8 holds are asked for: the function casts to int8 whatever qmin and qmax say.
     functions : callables by role
@@ -173,7 +173,7 @@ def check(
     Raises
     ------
     ValueError, TypeError
-        An unknown role, law or engine, or parameters that cannot be matched by name.
+        An unknown role, law or engine, no case or one of another kind, or parameters that cannot be matched by name.
 
     Examples
     --------
@@ -206,10 +206,12 @@ def check(
         everything = {**functions, role: fn}
     wanted = [find_law(name) for name in laws] or [one for one in laws_for(role) if mode or one.name not in _ASKED_FOR]
     start, tries = time.perf_counter(), 0
-    own = list(cases)
+    own = None if cases is None else _own(cases, wanted)
     tested = everything.get(role)
     seen = "" if tested is None or role != "quantize" else tie_rule(tested)
-    looking = [lambda one: own] if own else _sources(engine, mode, examples, everything)
+    looking: list[Source] = _sources(engine, mode, examples, everything)
+    if own is not None:
+        looking = [lambda one: [case for case in own if isinstance(case, one.kind)]]
     try:
         for source in looking:
             for one in wanted:
@@ -245,6 +247,18 @@ def check(
     except NotImplementedError:
         return CheckResult(role, False, tuple(o.name for o in wanted), tries, time.perf_counter() - start, not_started=True)
     return CheckResult(role, True, tuple(o.name for o in wanted), tries, time.perf_counter() - start, tie_rule=seen)
+
+
+def _own(cases: Iterable[Case], wanted: Sequence[Law]) -> list[Case]:
+    """The cases handed in, where each is of a kind that some law is tried on."""
+    own, kinds = list(cases), tuple({one.kind for one in wanted})
+    names = " or ".join(sorted(kind.__name__ for kind in kinds))
+    if not own:
+        raise ValueError(f"cases must hold one {names} at least, got none. Leave it out for the grid.")
+    strange = next((case for case in own if not isinstance(case, kinds)), None)
+    if strange is not None:
+        raise ValueError(f"cases must hold {names} only, got {strange!r}. Name the laws that it is for.")
+    return own
 
 
 def _known_slip(role: str, tested: Callable[..., object], functions: Functions, mode: str) -> str:
