@@ -55,6 +55,41 @@ def test_at_least_and_sure_ask_for_more():
     assert_acceptable(network, worse, (many, TRUTH.repeat(100)), max_drop=0.05, sure=True)
 
 
+def test_rows_without_a_change_are_sure_only_where_there_are_enough_of_them():
+    """The rule of three, checked: with 3/n of all rows changed, n rows show none of them once in e**3 = 20 times."""
+    for count, max_drop in ((300, 0.01), (60, 0.05), (3, 1.0)):
+        labels = np.arange(count) % 2
+        network = says(labels)
+        assert_acceptable(network, network, (rows(count), labels), max_drop=max_drop, sure=True, draws=100)
+        assert (1 - 3 / count) ** count <= 0.05
+    for count, max_drop, message in (
+        (1, 0.0, ".0 to 0 over 1 rows.: 1 rows without a change leave room for 1. Give a max_drop above 0"),
+        (299, 0.01, "299 rows without a change leave room for 0.01003. Give 300 rows or more"),
+        (3, 0.05, "3 rows without a change leave room for 1. Give 60 rows or more"),
+    ):
+        labels = np.arange(count) % 2
+        with pytest.raises(AssertionError, match=message):
+            assert_acceptable(says(labels), says(labels), (rows(count), labels), max_drop=max_drop, sure=True, draws=100)
+    assert_acceptable(says([0]), says([0]), (rows(1), [0]), max_drop=0.0)
+
+
+def test_an_interval_that_is_no_number_is_not_sure():
+    """A metric that only knows the rows as they are gives nan on every draw."""
+
+    def whole_set(outputs, labels):
+        return 1.0 if len(np.unique(labels)) == len(labels) else float("nan")
+
+    labels = np.arange(40)
+    models = (says(labels % 2), says(labels % 2))
+    assert assert_acceptable(*models, (rows(40), labels), metric=whole_set).after == 1.0
+    with pytest.raises(AssertionError, match="must surely not fall.*nan to nan over 40 rows"):
+        assert_acceptable(*models, (rows(40), labels), metric=whole_set, sure=True, max_drop=0.5)
+
+
+def test_labels_may_be_a_list():
+    assert assert_acceptable(says(FLOAT), says(FLOAT), (rows(100).tolist(), TRUTH.tolist())).after == 1.0
+
+
 def test_the_interval_has_the_quantiles_of_all_ways_to_draw_rows():
     """Five rows: 3125 draws are all there are; 4000 draws find a quantile's share to 4 standard errors of 0.0025."""
     truth, before, after = np.array([1, 1, 0, 0, 1]), np.array([1, 1, 0, 0, 0]), np.array([0, 1, 0, 1, 1])
@@ -89,7 +124,12 @@ def test_a_metric_of_ones_own_may_be_meaningless_on_some_draws_but_not_on_all():
 
 @pytest.mark.parametrize(
     "count, settings, message",
-    [(0, {}, "at least one"), (2, {"max_drop": -0.1}, "max_drop must be 0 or more"), (2, {"draws": 1}, "draws 100 or more")],
+    [
+        (0, {}, "at least one"),
+        (2, {"max_drop": -0.1}, "max_drop must be 0 or more"),
+        (2, {"draws": 1}, "draws 100 or more"),
+        (2, {"at_least": float("nan")}, "at_least must be finite, got nan"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(count, settings, message):
     with pytest.raises(ValueError, match=message):

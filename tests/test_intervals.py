@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyquant.analysis.accuracy import Changes
+from tinyquant.analysis.accuracy import Changes, wilson_interval
 from tinyquant.analysis.intervals import Interval
 from tinyquant.analysis.over_images import mcnemar, paired_difference, published_error, right_or_wrong
 from tinyquant.analysis.over_seeds import paired_bootstrap, t_interval
@@ -82,6 +82,24 @@ def test_mcnemar_is_the_sum_over_all_splits_at_least_as_uneven(b, c):
 def test_mcnemar_of_many_images_is_neither_zero_nor_an_overflow():
     assert mcnemar(1500, 1500).p == 1.0
     assert 0 < mcnemar(1000, 2000).p < 1e-70
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int32, np.int64, np.uint8])
+def test_numpy_counts_are_python_counts(kind):
+    """What a sum of bools gives: two to the power of 65 images does not fit in 64 bits, nor 450 squared in 16."""
+    assert mcnemar(kind(5), kind(60)) == mcnemar(5, 60) and mcnemar(kind(5), kind(60)).p < 1e-12
+    assert paired_difference(kind(5), kind(60), kind(100)) == paired_difference(5, 60, 100)
+    assert wilson_interval(kind(60), kind(100)) == wilson_interval(60, 100)
+    big = np.int32(2**31 - 1)
+    assert wilson_interval(big, big) == wilson_interval(2**31 - 1, 2**31 - 1)
+
+
+def test_counts_that_are_no_whole_numbers_are_named():
+    for call in (lambda: mcnemar(1.5, 2), lambda: paired_difference(1.5, 2, 10)):
+        with pytest.raises(TypeError, match="newly_wrong must be a whole number, got 1.5"):
+            call()
+    with pytest.raises(TypeError, match="total must be a whole number, got True"):
+        wilson_interval(1, True)
 
 
 def test_mcnemar_says_images_and_which_way():

@@ -17,6 +17,7 @@ import numpy as np
 from tinyquant.analysis.intervals import Interval
 from tinyquant.nn import Module
 from tinyquant.numerics.seeds import Seed, generator
+from tinyquant.numerics.whole import whole_number
 from tinyquant.training import predict
 
 __all__ = ["Acceptance", "accuracy_of", "assert_acceptable", "recall_of"]
@@ -89,8 +90,10 @@ def assert_acceptable(
     at_least : float, optional
         The metric of the quantized network itself must reach this too.
     sure : bool
-        False: the drop on these rows decides. True: the lower end of its 95 % interval must be acceptable too, so a test
-        set too small to tell is refused.
+        False: the drop on these rows decides. True: the lower end of its 95 % interval must be acceptable too. Where
+        drawing rows anew never moves the change, the interval has no width and says nothing of rows not seen; then
+        ``3 / max_drop`` rows are asked for: what none of n rows shows may still befall 3 in n (95 %, the rule of three).
+        Give the rows that the metric looks at: recall looks at one class.
     draws : int, 100 or more
         Of rows, for the interval.
     seed : int or numpy Generator
@@ -105,7 +108,12 @@ def assert_acceptable(
     AssertionError
         If the loss is not acceptable; the message has both numbers, the interval and the limit.
     ValueError
-        If the data are empty or of two lengths, max_drop is negative, or the metric gives no finite number.
+        If the data are empty or of two lengths, max_drop or at_least is no number to hold a metric against, or the metric
+        gives no finite number.
+
+    References
+    ----------
+    Efron and Tibshirani 1993, chapter 13 (percentile intervals); Hanley and Lippman-Hand 1983 (the rule of three).
 
     Examples
     --------
@@ -117,11 +125,13 @@ def assert_acceptable(
         ...
     AssertionError: recall_of must not fall by more than 0.01, got 1 -> 0, a change of -1 (-1 to -1 over 100 rows).
     """
-    x, y = data
+    x, y = (np.asarray(part) for part in data)
     if len(x) != len(y) or not len(x):
         raise ValueError(f"data must be (x, y) with as many labels as rows, at least one, got {len(x)} and {len(y)}.")
-    if not max_drop >= 0 or draws < 100:
+    if not max_drop >= 0 or whole_number("draws", draws) < 100:
         raise ValueError(f"max_drop must be 0 or more and draws 100 or more, got {max_drop!r} and {draws}.")
+    if at_least is not None and not np.isfinite(at_least):
+        raise ValueError(f"at_least must be finite, got {at_least!r}. Leave it out if any value will do.")
     one, other = predict(float_model, x), predict(int_model, x)
     before, after = float(metric(one, y)), float(metric(other, y))
     name = getattr(metric, "__name__", "the metric")
@@ -136,8 +146,12 @@ def assert_acceptable(
         raise AssertionError(f"{name} must not fall by more than {max_drop:g}, {told}")
     if at_least is not None and after < at_least - slack:
         raise AssertionError(f"{name} must be at least {at_least:g}, {told}")
-    if sure and change.low < -max_drop - slack:
+    if sure and not change.low >= -max_drop - slack:
         raise AssertionError(f"{name} must surely not fall by more than {max_drop:g}, {told} Give more rows.")
+    if sure and change.low == change.high and not len(y) * max_drop >= 3 - slack:
+        most = f"{3 / max_drop:.0f} rows or more" if max_drop else "a max_drop above 0"
+        unseen = f"{len(y)} rows without a change leave room for {min(1.0, 3 / len(y)):.4g}"
+        raise AssertionError(f"{name} must surely not fall by more than {max_drop:g}, {told[:-1]}: {unseen}. Give {most}.")
     return Acceptance(before, after, change)
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyquant.numerics.whole import whole_number
+
 __all__ = ["Changes", "changes", "wilson_interval"]
 
 _Z95 = 1.959963984540054
@@ -30,6 +32,11 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
     -------
     low, high : float in [0, 1]
 
+    Raises
+    ------
+    ValueError, TypeError
+        If a count is out of range or no whole number.
+
     References
     ----------
     Wilson 1927; recommended over p +- 1.96 se by Brown, Cai and DasGupta 2001, section 4.
@@ -39,6 +46,7 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
     >>> [round(v, 4) for v in wilson_interval(440, 450)]
     [0.9596, 0.9879]
     """
+    right, total = whole_number("right", right), whole_number("total", total)
     if not 0 <= right <= total or total < 1:
         raise ValueError(f"right must lie in [0, total] and total be at least 1, got right={right}, total={total}.")
     share, z2 = right / total, _Z95**2

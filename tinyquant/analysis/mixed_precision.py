@@ -125,7 +125,7 @@ def mixed_precision(
     Raises
     ------
     ValueError
-        A budget below the cheapest assignment (its bytes are named), an unknown method, too many assignments to try.
+        A budget below the cheapest assignment (its bytes are named), no rows, an unknown method, too many assignments to try.
 
     Notes
     -----
@@ -138,6 +138,8 @@ def mixed_precision(
     """
     if method not in ("exact", "greedy", "exhaustive"):
         raise ValueError(f'method must be "exact", "greedy" or "exhaustive", got {method!r}.')
+    if not len(x):
+        raise ValueError(f"x must have at least one row, got shape {np.shape(x)}. Damage is measured on rows.")
     bench = _Bench(model, calibration, x, y, scheme, tuple(sorted(set(bits), reverse=True)))
     if method == "exhaustive":
         return bench.least_error(budget)

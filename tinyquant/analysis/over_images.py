@@ -17,6 +17,7 @@ import numpy as np
 
 from tinyquant.analysis.accuracy import Changes
 from tinyquant.analysis.intervals import Interval
+from tinyquant.numerics.whole import whole_number
 
 __all__ = ["McNemar", "mcnemar", "paired_difference", "published_error", "right_or_wrong"]
 
@@ -83,8 +84,8 @@ def mcnemar(newly_wrong: int, newly_right: int) -> McNemar:
 
     Raises
     ------
-    ValueError
-        If a count is negative.
+    ValueError, TypeError
+        If a count is negative or no whole number.
 
     References
     ----------
@@ -97,11 +98,17 @@ def mcnemar(newly_wrong: int, newly_right: int) -> McNemar:
     >>> str(mcnemar(3, 3))
     '+0 images (3 newly right, 3 newly wrong; McNemar p = 1)'
     """
+    newly_wrong, newly_right = _counts(newly_wrong, newly_right)
     if newly_wrong < 0 or newly_right < 0:
         raise ValueError(f"counts must be 0 or more, got {newly_wrong} and {newly_right}. `changes` gives them.")
     coins = newly_wrong + newly_right
     tail = 2 * sum(comb(coins, k) for k in range(min(newly_wrong, newly_right) + 1))
     return McNemar(newly_wrong, newly_right, 1.0 if tail >= 2**coins else tail / 2**coins)
+
+
+def _counts(newly_wrong: int, newly_right: int) -> tuple[int, int]:
+    """Both as Python ints: a power of two of a numpy integer would overflow."""
+    return whole_number("newly_wrong", newly_wrong), whole_number("newly_right", newly_right)
 
 
 def paired_difference(newly_wrong: int, newly_right: int, images: int) -> Interval:
@@ -122,8 +129,8 @@ def paired_difference(newly_wrong: int, newly_right: int, images: int) -> Interv
 
     Raises
     ------
-    ValueError
-        If a count is negative or there are more changes than images.
+    ValueError, TypeError
+        If a count is negative or no whole number, or there are more changes than images.
 
     References
     ----------
@@ -135,6 +142,8 @@ def paired_difference(newly_wrong: int, newly_right: int, images: int) -> Interv
     >>> found.in_images(450), found.of
     ('+10.0 of 450 images (+2.5 to +17.5)', 'images')
     """
+    newly_wrong, newly_right = _counts(newly_wrong, newly_right)
+    images = whole_number("images", images)
     if min(newly_wrong, newly_right) < 0 or newly_wrong + newly_right > images or images < 1:
         raise ValueError(
             f"counts must be 0 or more and at most images together, got {newly_wrong}, {newly_right} and images={images}."

@@ -16,6 +16,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from tinyquant.numerics.whole import whole_number
+
 __all__ = ["QParams", "choose_qparams"]
 
 _FLOAT32 = np.finfo(np.float32)
@@ -78,12 +80,12 @@ class QParams:
         qmax: int = 127,
         axis: int | None = None,
     ) -> None:
-        qmin, qmax = _whole("qmin", qmin), _whole("qmax", qmax)
+        qmin, qmax = whole_number("qmin", qmin), whole_number("qmax", qmax)
         if not -(2**31) <= qmin < qmax < 2**31:
             raise ValueError(f"qmin must be below qmax and both must fit int32, got {qmin} and {qmax}. Swap or narrow them.")
         scales = _frozen(_scales(scale))
         if axis is not None:
-            axis = _whole("axis", axis)
+            axis = whole_number("axis", axis)
         if scales.ndim > 1:
             raise ValueError(f"scale must be one number or 1-D, got shape {scales.shape}. Give one scale a channel.")
         if (scales.ndim == 1) != (axis is not None):
@@ -229,7 +231,7 @@ def choose_qparams(
     >>> choose_qparams(-3.0, 1.0, symmetric=True, narrow_range=True, power_of_two=True).scale
     0.03125
     """
-    bits = _whole("bits", bits)
+    bits = whole_number("bits", bits)
     if not 2 <= bits <= 16:
         raise ValueError(f"bits must be between 2 and 16, got {bits}. Use float for anything wider.")
     if symmetric and not signed:
@@ -306,13 +308,6 @@ def _scales(scale: npt.ArrayLike) -> np.ndarray:
     if not np.all(np.isfinite(values)) or np.any(values <= 0):
         raise ValueError(f"scale must be positive and finite, got {values.tolist()}. Build it with choose_qparams.")
     return values
-
-
-def _whole(name: str, value: object) -> int:
-    """A Python int from any integer type; nothing else."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return int(value)
-    raise TypeError(f"{name} must be a whole number, got {value!r}. Pass an int.")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
