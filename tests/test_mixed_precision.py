@@ -117,7 +117,6 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match='must be "exact", "greedy" or "exhaustive", got \'best\''):
         mixed_precision(model, seen, x, budget=9999, method="best")
     with pytest.raises(ValueError, match=r"x must have at least one row, got shape \(0, "):
-        model, seen, x = bench("resnet")[:3]
         mixed_precision(model, seen, x[:0], budget=9999)
     with pytest.raises(ValueError, match='"exhaustive" must have at most 3000 assignments to try, got 59049'):
         mixed_precision(*bench("resnet")[:3], budget=9999, bits=BITS, method="exhaustive")
