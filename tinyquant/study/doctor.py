@@ -21,7 +21,7 @@ from tinyquant.study.kept import Outcome
 __all__ = ["Doctors", "doctor_csv", "doctor_text"]
 
 NAMES = ("float", *(f"{way}{bits}" for bits in DOCTOR_BITS for way in ("ptq", "qat")))
-_RIGHT, _MISSED, _ALARMS, _RIGHT_T, _MISSED_T, _ALARMS_T, _TIES = range(7)
+_RIGHT, _MISSED, _ALARMS, _RIGHT_T, _MISSED_T, _ALARMS_T, _TIES_ILL, _TIES_WELL = range(8)
 
 
 class Doctors:
@@ -35,19 +35,26 @@ class Doctors:
     Attributes
     ----------
     cases, cancers, images, seeds : int
+    validation : tuple of int
+        The cancers of the validation part, and how many of them a chosen threshold finds at least.
     """
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
         self.seeds = len(outcomes)
         self.cases, self.cancers, self.images = (int(outcomes[0][key]) for key in ("cases", "cancers", "images"))
+        self.validation = tuple(int(count) for count in outcomes[0]["validation"])
         self._counts = {name: np.array([outcome[name] for outcome in outcomes]) for name in NAMES}
         self._digits = {bits: np.array([outcome[f"digits{bits}"] for outcome in outcomes]) for bits in DIGIT_BITS}
         self._digits[0] = np.array([outcome["digits"] for outcome in outcomes])
 
     def counts(self, name: str, which: int) -> np.ndarray:
-        """(seeds,) one of the seven counts of one doctor."""
+        """(seeds,) one of the eight counts of one doctor."""
         found: np.ndarray = self._counts[name][:, which]
         return found
+
+    def decided(self, name: str) -> np.ndarray:
+        """(seeds,) cancers that the doctor calls benign by a margin: the missed ones less the ties."""
+        return self.counts(name, _MISSED) - self.counts(name, _TIES_ILL)
 
     def change(self, name: str, which: int, before: str = "float") -> Interval:
         """Of a count, paired by seed."""
@@ -57,9 +64,14 @@ class Doctors:
         """As a fraction of the cases, threshold 0."""
         return t_interval((self.counts(name, _RIGHT) - self.counts(before, _RIGHT)) / self.cases)
 
+    def digits(self, bits: int) -> np.ndarray:
+        """(seeds, 2) images that the reader has right, and those it misreads though the true class shares the largest output;
+        0 bits is float."""
+        return self._digits[bits]
+
     def digits_change(self, bits: int) -> Interval:
         """Of the reader's accuracy, as a fraction of the images."""
-        return t_interval((self._digits[bits] - self._digits[0]) / self.images)
+        return t_interval((self._digits[bits][:, 0] - self._digits[0][:, 0]) / self.images)
 
     def digits_like(self, change: float) -> int:
         """The width at which the reader of digits loses most nearly as much accuracy."""
@@ -68,19 +80,25 @@ class Doctors:
 
 def doctor_text(found: Doctors) -> str:
     """The whole answer."""
-    parts = [_table(found), _ties(found), _beside(found), _thresholds(found), _conflicts(found), _limits(found)]
+    parts = [_table(found), _beside(found), _ties(found), _thresholds(found), _conflicts(found), _limits(found)]
     return "\n\n".join(parts) + "\n"
 
 
 def doctor_csv(found: Doctors) -> str:
-    """One line a doctor: means over seeds."""
+    """One line a count and a network: its mean over seeds, the ends of the 95 % t-interval, and how many there are in all."""
     out = io.StringIO()
     write = csv.writer(out, lineterminator="\n")
-    counts = ("right", "missed", "false_alarms", "right_chosen", "missed_chosen", "false_alarms_chosen", "missed_ties")
-    write.writerow(["doctor", "seeds", "cases", "cancers", *counts])
-    for name in NAMES:
-        means = [f"{found.counts(name, which).mean():.4f}" for which in range(len(counts))]
-        write.writerow([name, found.seeds, found.cases, found.cancers, *means])
+    write.writerow(["network", "count", "mean", "low", "high", "seeds", "out_of"])
+    ill, all_cases = found.cancers, found.cases
+    counts = {"right": all_cases, "missed": ill, "false_alarms": all_cases - ill, "right_chosen": all_cases, "missed_chosen": ill,
+              "false_alarms_chosen": all_cases - ill, "ties_cancer": ill, "ties_benign": all_cases - ill}  # fmt: skip
+    rows = [(f"doctor {name}", count, found.counts(name, which), most)
+            for name in NAMES for which, (count, most) in enumerate(counts.items())]  # fmt: skip
+    rows += [(f"digits {bits or 'float'}", count, found.digits(bits)[:, which], found.images)
+             for bits in (0, *DIGIT_BITS) for which, count in enumerate(("right", "misread_ties"))]  # fmt: skip
+    for network, count, values, most in rows:
+        mean = _within(t_interval(values), most)
+        write.writerow([network, count, *(f"{v:.4f}" for v in (mean.value, mean.low, mean.high)), found.seeds, most])
     return out.getvalue()
 
 
@@ -116,26 +134,21 @@ def _table(found: Doctors) -> str:
     return "\n".join(lines)
 
 
-def _ties(found: Doctors) -> str:
-    """How many of the missed were never decided: few codes leave few margins, and 0 is one of them."""
-    lines = ["Missed without a verdict (both logits equal, margin exactly 0: argmax then takes the first class, benign):"]
-    for name in NAMES:
-        missed, ties = found.counts(name, _MISSED).mean(), found.counts(name, _TIES).mean()
-        if ties > 0:
-            lines.append(f"  {_said(name):<8} {ties:.1f} of the {missed:.1f} missed, a mean of {found.seeds} seeds")
-    if len(lines) == 1:
-        lines.append("  none: every missed cancer was called benign by a margin.")
-    return "\n".join(lines)
-
-
 def _with_half(found: Interval) -> str:
     """A mean and half its interval."""
     return f"{found.value:.2f} +-{found.half:.2f}"
 
 
+def _within(found: Interval, most: float) -> Interval:
+    """The interval of something that can be no less than 0 and no more than so much."""
+    low, high = max(0.0, found.low), min(float(most), found.high)
+    return Interval(found.value, low, high, found.of, found.count, found.method)
+
+
 def _beside(found: Doctors) -> str:
-    """The same drop on digits."""
-    lines = ["The same drop of accuracy, twice:"]
+    """Nearly the same drop on digits."""
+    lines = ["Nearly the same drop of accuracy, twice (PTQ; of the reader of digits the width whose drop is nearest):"]
+    verdict = {1: "more missed cancers: shown", 0: "more missed cancers: not shown", -1: "fewer missed cancers: shown"}
     for bits in DOCTOR_BITS:
         name = f"ptq{bits}"
         lost, more = found.accuracy_change(name), found.change(name, _MISSED)
@@ -143,35 +156,69 @@ def _beside(found: Doctors) -> str:
         other = found.digits_change(digits)
         before, after = found.counts("float", _MISSED).mean(), found.counts(name, _MISSED).mean()
         times = f", {after / before:.1f} times as many" if before > 0 and more.side == 1 else ""
-        verdict = {1: "more missed cancers: shown", 0: "more missed cancers: not shown", -1: "fewer missed cancers: shown"}
+        ties = found.counts(name, _TIES_ILL).mean()
+        of_them = f", {ties:.1f} of them ties" if 2 * ties > after else ""
+        misread = t_interval(found.digits(0)[:, 0] - found.digits(digits)[:, 0])
         lines += [
-            f"  {bits} bits  doctor {100 * lost.value:+.2f} points: missed {before:.1f} -> {after:.1f} of {found.cancers}{times} "
-            f"({verdict[more.side]})",
-            f"          digits {100 * other.value:+.2f} points at {digits} bits, the nearest: "
-            f"{-found.images * other.value:.1f} more of {found.images} digits misread, each as bad as any other",
+            f"  {bits} bits  doctor {100 * lost.value:+.2f} +-{100 * lost.half:.2f} points: "
+            f"missed {before:.1f} -> {after:.1f} of {found.cancers}{times} ({verdict[more.side]}{of_them})",
+            f"          digits {100 * other.value:+.2f} +-{100 * other.half:.2f} points at {digits} bits: "
+            f"{misread.value:.1f} +-{misread.half:.1f} more of {found.images} misread, each as bad as any other",
         ]
+    return "\n".join(lines)
+
+
+def _ties(found: Doctors) -> str:
+    """What was never decided: few codes leave few outputs, and both classes often get the same one."""
+    well = found.cases - found.cancers
+    lines = [
+        "Ties: both classes have one output, and argmax takes the first, benign. No verdict; missed if it is a cancer, right if "
+        "not:",
+    ]
+    for name in NAMES:
+        ill, healthy = (found.counts(name, which).mean() for which in (_TIES_ILL, _TIES_WELL))
+        if ill > 0 or healthy > 0:
+            lines.append(
+                f"  {_said(name):<8} {ill:>4.1f} of the {found.counts(name, _MISSED).mean():.1f} missed cancers "
+                f"({found.decided(name).mean():.1f} are missed by a verdict), {healthy:.1f} of {well} benign cases"
+            )
+    if len(lines) == 1:
+        return lines[0] + "\n  none."
+    few = f"ptq{DOCTOR_BITS[-1]}"
+    fewer = t_interval(found.decided(few) - found.counts("float", _MISSED))
+    lines.append(f"  Missed by a verdict, {_said(few)} minus float: {fewer.value:+.1f} +-{fewer.half:.1f} cancers.")
+    if 2 * found.decided(few).mean() < found.counts(few, _MISSED).mean():
+        lines.append(f"  Most of what {_said(few)} misses is a tie: not the network but the rule for ties decides who is hurt.")
+    right, shared = found.digits(DOCTOR_BITS[-1]).mean(axis=0)
+    misread = f"{shared:.1f} of the {found.images - right:.1f} digits misread"
+    lines.append(f"  At {DOCTOR_BITS[-1]} bits {misread} are ties too: the true class shares the largest output.")
     return "\n".join(lines)
 
 
 def _thresholds(found: Doctors) -> str:
     """What choosing a threshold on validation gives back, and costs."""
-    wanted = SETTINGS["wanted_recall"]
+    wanted, (among, least) = SETTINGS["wanted_recall"], found.validation
+    share = f"{100 * wanted:.0f} %"
     lines = [
-        "With a threshold of its own for each doctor, "
-        f"the largest that finds {100 * wanted:.0f} % of the cancers of a validation part:"
+        f"With a threshold of its own for each doctor, the largest that finds {share} of the cancers of a validation part",
+        f"({least} of {among}; more where margins are equal). On the test cases, is {share} in the interval of the recall?",
     ]
     for name in NAMES:
-        missed, alarms = found.counts(name, _MISSED_T), found.counts(name, _ALARMS_T)
-        recall = t_interval(1 - missed / found.cancers)
-        kept = "as wanted" if recall.low <= wanted <= recall.high else ("below" if recall.high < wanted else "above")
+        missed, alarms = (t_interval(found.counts(name, which)) for which in (_MISSED_T, _ALARMS_T))
+        recall = _within(t_interval(100 - 100 * found.counts(name, _MISSED_T) / found.cancers), 100)
+        kept = "below it" if recall.high < 100 * wanted else "above it" if recall.low > 100 * wanted else "yes"
+        paid = f"{alarms.value:>5.1f} +-{alarms.half:>4.1f}"
         lines.append(
-            f"  {_said(name):<8} missed {missed.mean():>4.1f}, false alarms {alarms.mean():>5.1f}; recall on the test cases "
-            f"{100 * recall.value:.1f} % ({100 * recall.low:.1f} to {100 * recall.high:.1f}): {kept}"
+            f"  {_said(name):<8} missed {missed.value:>4.1f} +-{missed.half:.1f}, false alarms {paid}; "
+            f"recall {recall.value:.1f} % ({recall.low:.1f} to {recall.high:.1f}): {kept}"
         )
     few = f"ptq{DOCTOR_BITS[-1]}"
-    saved = found.counts(few, _MISSED).mean() - found.counts(few, _MISSED_T).mean()
-    paid = found.counts(few, _ALARMS_T).mean() - found.counts(few, _ALARMS).mean()
-    lines.append(f"  For {_said(few)} the threshold changes missed cancers by {-saved:+.1f} and false alarms by {paid:+.1f}.")
+    saved = t_interval(found.counts(few, _MISSED_T) - found.counts(few, _MISSED))
+    more = t_interval(found.counts(few, _ALARMS_T) - found.counts(few, _ALARMS))
+    lines.append(
+        f"  For {_said(few)} the threshold changes missed cancers by {saved.value:+.1f} +-{saved.half:.1f} and false alarms by "
+        f"{more.value:+.1f} +-{more.half:.1f}."
+    )
     return "\n".join(lines)
 
 
