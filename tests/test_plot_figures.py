@@ -326,6 +326,16 @@ def test_missed_cases_are_filled_and_counted() -> None:
         heads = [p for p in ax.patches if isinstance(p, Circle)]
         filled = [p.get_facecolor() == matplotlib.colors.to_rgba(QUANTIZED_COLOR) for p in heads]
         assert len(heads) == 10 and sum(filled) == missed and f"{missed} missed" in ax.get_title()
+    tied = {"3 bits": np.r_[np.ones(3, bool), np.zeros(1, bool), np.ones(11, bool)]}
+    half = plot.missed_cases(labels, said, undecided=tied)
+    heads = [p for p in half.axes[1].patches if isinstance(p, Circle)]
+    # The tie of a case that is found, or is healthy, is nobody missed.
+    assert [bool(p.get_hatch()) for p in heads] == [False] + [True] * 3 + [False] * 6
+    assert [p.get_facecolor() == matplotlib.colors.to_rgba(QUANTIZED_COLOR) for p in heads] == [True] + [False] * 9
+    assert half.axes[1].get_title().splitlines()[1] == "4 missed, 3 by a tie"
+    assert half.texts[0].get_text() == "3 bits: 4 times the missed cancers, most of them ties"
+    assert "3 bits: 4 missed, 3 by a tie" in half.alt and "hatched" in half.texts[1].get_text()
+    assert "hatched" not in fig.texts[1].get_text()
     assert (
         fig.texts[0].get_text() == "3 bits: 4 times the missed cancers"
         and "accuracy 93.3 %" in fig.axes[0].get_title()
@@ -471,6 +481,16 @@ def test_confusions_count_every_case() -> None:
         (lambda: plot.missed_cases([1], {}), ValueError, "one to four networks, got 0"),
         (lambda: plot.missed_cases([0, 0], {"a": [0, 0]}), ValueError, "positive label 1 at least once"),
         (lambda: plot.missed_cases([1, 0], {"a": [0]}), ValueError, "must have one shape"),
+        (
+            lambda: plot.missed_cases([1, 0], {"a": [0, 0]}, undecided={"b": np.array([True, False])}),
+            ValueError,
+            r"undecided must hold bool arrays \(2,\) of a, got bool \(2,\) of 'b'",
+        ),
+        (
+            lambda: plot.missed_cases([1, 0], {"a": [0, 0]}, undecided={"a": [1, 0]}),
+            ValueError,
+            "undecided must hold bool arrays .* got int64",
+        ),
         (lambda: plot.histogram_to_comb([1.0], QP), ValueError, "x must hold finite numbers"),
         (lambda: plot.histogram_to_comb([1.0, 2.0], 3), TypeError, "qp must be a QParams"),
         (lambda: plot.calibration_tradeoff([1.0, 2.0], percentile=100), ValueError, "percentile must lie between 0 and 100"),

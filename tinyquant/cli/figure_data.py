@@ -126,8 +126,8 @@ class FigureData:
                 found.setdefault(name, []).append(values.mean(axis=0))
         return {name: np.array(rows) for name, rows in found.items()}
 
-    def missed(self) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
-        """Labels, what the first doctor says in float and at two widths, and the mean missed over all doctors."""
+    def missed(self) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], str]:
+        """Labels, what the first doctor says in float and at two widths, where it is a tie, and the means over all doctors."""
         (x, _), (xt, yt) = data.breast_cancer()
         doctors = load_cancer_family()
         scores: list[dict[str, np.ndarray]] = []
@@ -139,13 +139,16 @@ class FigureData:
                 found[f"{bits} bits"] = predict(quantize_model(doctor, seen, scheme=scheme), xt)
             scores.append({name: logits[:, 1] - logits[:, 0] for name, logits in found.items()})
         missed = {name: float(np.mean([np.sum(one[name][yt == 1] <= 0) for one in scores])) for name in scores[0]}
-        ties = float(np.mean([np.sum(one[f"{FEW_BITS} bits"][yt == 1] == 0) for one in scores]))
+        ties = [float(np.mean([np.sum(one[f"{FEW_BITS} bits"][yt == label] == 0) for one in scores])) for label in (1, 0)]
         means = ", ".join(f"{name} {mean:.1f}" for name, mean in missed.items())
         note = (
             f"Bits of weights and activations. Mean missed over {len(doctors)} seeds: {means}.\n"
-            f"{ties:.1f} of the last are ties, both classes' scores equal: the first class, benign, is taken."
+            f"{ties[0]:.1f} of the last are ties, which go to the first class, benign; "
+            f"so do {ties[1]:.1f} of {np.sum(yt == 0)} benign cases."
         )
-        return yt, {name: (margin > 0).astype(int) for name, margin in scores[0].items()}, note
+        first = scores[0]
+        said = {name: (margin > 0).astype(int) for name, margin in first.items()}
+        return yt, said, {name: margin == 0 for name, margin in first.items()}, note
 
     def drops(self) -> dict[str, dict[int, float]]:
         """Points lost when one layer's weights alone are quantized."""

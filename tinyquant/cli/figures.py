@@ -62,9 +62,9 @@ def _curves(d: FigureData, plot: Any, frame: Frame) -> Figure:
 
 def _missed(d: FigureData, plot: Any, frame: Frame) -> Figure:
     """One doctor's answers, and the mean of all in the note."""
-    labels, said, mean = d.missed()
+    labels, said, ties, mean = d.missed()
     note = f"{mean}\nThirty cell measurements, not an image; teaching data, not a medical device."
-    figure: Figure = plot.missed_cases(labels, said, note=note)
+    figure: Figure = plot.missed_cases(labels, said, undecided=ties, note=note)
     return figure
 
 
