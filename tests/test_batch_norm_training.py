@@ -271,6 +271,24 @@ def test_exact_mode_differs_nowhere_and_exact_training_waits_for_the_freeze(bn):
         assert again.train()(Tensor(X)).requires_grad
 
 
+def test_a_network_without_batch_norms_has_nothing_to_measure_again_and_converts(tmp_path):
+    """bn="reestimate" then is "fold" under another name: the same training to the same numbers, exact training too."""
+    x, y = X.reshape(32, -1)[:, :6], np.arange(32) % 3
+    model = nn.Sequential(nn.Linear(6, 4, seed=0), nn.ReLU(), nn.Linear(4, 3, seed=1)).eval()
+    trained = []
+    for bn in ("fold", "reestimate", "correct"):
+        fq = quantize_model(model, calibrate(model, x), bn=bn)
+        fit(fq, x, y, epochs=2)
+        fq.exact = True
+        fit(fq, x, y, epochs=1)
+        fq.save(tmp_path / "fq.npz")
+        trained.append([convert(m).trace(quantize(x, fq.qparams["input"])) for m in (fq, load(tmp_path / "fq.npz"))])
+    for trace in (*trained[1], *trained[2]):
+        assert all(np.array_equal(array, trained[0][0][name]) for name, array in trace.items())
+    with pytest.raises(ValueError, match="got a network without any. Nothing is to be measured again: call convert"):
+        reestimate_batch_norm(quantize_model(model, calibrate(model, x), bn="reestimate"), x)
+
+
 # Refusals
 
 

@@ -202,6 +202,12 @@ def test_wrong_calls_are_refused():
         (lambda: correct_bias(fq, model, x[:9], method="both"), ValueError, "must be one of empirical, analytic, got 'both'"),
         (lambda: correct_bias(fq, model, x[:9], method="analytic"), ValueError, "must find a layer that reads a batch norm"),
         (lambda: correct_bias(fq, models.load_checkpoint("resnet"), x[:9]), ValueError, "got one without fc1, fc2"),
+        (
+            lambda: correct_bias(fq, models.mlp(hidden=(5, 32), seed=0).eval(), x[:9]), ValueError,
+            r"got a weight of shape \(5, 64\) at 'fc1', which has \(64, 64\) there. Pass the float model",
+        ),
+        (lambda: correct_bias(fq, model, x[:0]), ValueError, r"x must hold at least one row, got shape \(0, 8, 8, 1\)"),
+        (lambda: correct_bias(fq, model, x[:9] * np.nan), ValueError, "x must be finite, got nan or infinity in row 0"),
         (lambda: correct_bias(quantized(model, x[:64]).train(), model, x[:9]), ValueError, "got one in training mode"),
     ):
         with pytest.raises(error, match=message):

@@ -18,6 +18,7 @@ import numpy as np
 from tinyquant.autograd import Tensor, no_grad
 from tinyquant.graph import OPS, Graph, Node
 from tinyquant.nn import Module, Parameter
+from tinyquant.nn.checks import checked_x
 from tinyquant.quantization.capture import capture, require_module
 from tinyquant.quantization.fake_quant_node import FakeQuantNode
 from tinyquant.quantization.float_run import compute_node, run_graph
@@ -56,8 +57,8 @@ def correct_bias(fake_quant_model: FakeQuantModel, model: Module, x: np.ndarray,
     Raises
     ------
     TypeError, ValueError
-        A wrong order of arguments, a model in training mode, networks that differ, an unknown method, or no layer that
-        "analytic" knows the input of.
+        A wrong order of arguments, a model in training mode, networks that differ in names or in the shape of a weight, x
+        without rows or not finite, an unknown method, or no layer that "analytic" knows the input of.
 
     References
     ----------
@@ -85,11 +86,19 @@ def correct_bias(fake_quant_model: FakeQuantModel, model: Module, x: np.ndarray,
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     if fake_quant_model.training:
         raise ValueError("fake_quant_model must be in eval mode, got one in training mode. Call eval() first.")
+    x = checked_x(model, x, "x")
     seen = capture(model, x)
     corrected = copy.deepcopy(fake_quant_model)
     missing = [name for name, made in corrected.nodes.items() if made.shared_weight() is not None and name not in _names(seen)]
     if missing:
         raise ValueError(f"model must be the one that was quantized, got one without {', '.join(missing)}.")
+    for name, made in corrected.nodes.items():
+        mine, theirs = made.shared_weight(), seen.node(name).params.get("weight") if name in _names(seen) else None
+        if mine is not None and theirs is not None and mine.shape != theirs.shape:
+            raise ValueError(
+                f"model must be the one that was quantized, got a weight of shape {theirs.shape} at {name!r}, which has "
+                f"{mine.shape} there. Pass the float model that quantize_model got."
+            )
     if method == "empirical":
         _correct_on_data(corrected, seen, x)
     else:
@@ -184,9 +193,9 @@ def _before_activation(node: Node, seen: Graph) -> str:
 
 
 def _linear_part(made: FakeQuantNode, inputs: list[Tensor]) -> np.ndarray:
-    """The layer on quantized numbers, before activation and output quantizer."""
+    """The layer on the numbers it computes with, before activation and output quantizer."""
     plain = made.node.replace(attrs={**made.node.attrs, "activation": "none"})
-    return compute_node(plain, inputs, made.quantized_params()).data
+    return compute_node(plain, [made.read(value) for value in inputs], made.quantized_params()).data
 
 
 def _rounding_of_bias(made: FakeQuantNode) -> np.ndarray | float:

@@ -8,6 +8,8 @@ With this module one can fake-quantize a batch, each row with its own range (`fa
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinyquant.autograd import Tensor
 from tinyquant.numerics.qparams import choose_qparams
 from tinyquant.quantization.fake_quant import fake_quantize
@@ -16,7 +18,14 @@ from tinyquant.quantization.schemes import Scheme
 __all__ = ["fake_quantize_rows"]
 
 
-def fake_quantize_rows(x: Tensor, settings: Scheme) -> Tensor:
+def fake_quantize_rows(
+    x: Tensor,
+    settings: Scheme,
+    *,
+    rounding: str | None = None,
+    rng: np.random.Generator | None = None,
+    surrogate: str = "clipped",
+) -> Tensor:
     """Each row x[i] on the grid that covers it: what a dynamic-range kernel reads.
 
     Parameters
@@ -24,6 +33,10 @@ def fake_quantize_rows(x: Tensor, settings: Scheme) -> Tensor:
     x : Tensor, (N, ...)
     settings : Scheme
         Its activation_bits, signed, activation_symmetric, power_of_two and rounding are used.
+    rounding : str, optional
+        Instead of the scheme's: "stochastic", which needs `rng`, in training.
+    rng, surrogate
+        As for `fake_quantize`.
 
     Notes
     -----
@@ -47,4 +60,4 @@ def fake_quantize_rows(x: Tensor, settings: Scheme) -> Tensor:
         symmetric=settings.activation_symmetric, narrow_range=settings.activation_symmetric,
         power_of_two=settings.power_of_two, axis=0,
     )  # fmt: skip
-    return fake_quantize(x, qp, rounding=settings.rounding)
+    return fake_quantize(x, qp, rounding=rounding or settings.rounding, rng=rng, surrogate=surrogate)

@@ -170,8 +170,7 @@ class FakeQuantNode(Module):
             peer.weight_qparams, peer.weight_qparams_fixed = qp, True
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        if self.settings.activations == "dynamic" and not self.settings.exclude and "weight" in self.node.params:
-            inputs = (fake_quantize_rows(inputs[0], self.settings),)
+        inputs = tuple(map(self.read, inputs))
         if self.training and self.state.by_batch and "gamma" in self.node.params:
             y = self._normalised_by_batch(inputs)
         else:
@@ -182,8 +181,17 @@ class FakeQuantNode(Module):
             y, self.qparams, self.range, self.state, rounding=self.settings.rounding, training=self.training
         )
 
+    def read(self, x: Tensor) -> Tensor:
+        """An input as this node computes with it: with dynamic activations a layer puts each row on a grid of its own."""
+        settings = self.settings
+        if settings.activations != "dynamic" or settings.exclude or "weight" not in self.node.params:
+            return x
+        if self.training and self.state.in_float:
+            return x
+        return fake_quantize_rows(x, settings, **self.state.rounding(settings.rounding, training=self.training))
+
     def before_norm(self, inputs: Sequence[Tensor]) -> Tensor:
-        """What the batch norm of this node sees: the float layer on the inputs as they come."""
+        """What the batch norm of this node sees: the float layer on inputs that went through `read`."""
         plain = {key: self._tensor(key) for key in ("weight", "bias") if key in self.node.params}
         return compute_node(self._without_activation(), inputs, plain)
 

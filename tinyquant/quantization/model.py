@@ -56,8 +56,9 @@ class FakeQuantModel(Module):
         Training forwards so far: what a delay counts.
     exact : bool
         False by default. When True each node's forward is dequantize(integer kernel(codes)), so that training
-        sees the very bytes of inference; the gradient stays the fake-quant's. Training that integers cannot follow
-        (stochastic rounding, batch norms by the batch) is refused.
+        sees the very bytes of inference; the gradient stays the fake-quant's. A node that the scheme leaves in float, or
+        that reads one, stays in float. Training that integers cannot follow (stochastic rounding, batch norms by the
+        batch) is refused, as is True where no node at all has codes on both sides (weight-only and dynamic schemes).
 
     Notes
     -----
@@ -78,8 +79,9 @@ class FakeQuantModel(Module):
         self.structure = graph
         self.scheme = scheme
         self.qparams = dict(qparams)
-        self.exact = False
-        self.state = TrainingState(rules or TrainingRules())
+        self._exact = False
+        has_norms = any("gamma" in node.params for node in graph.nodes)
+        self.state = TrainingState(rules or TrainingRules(), has_norms=has_norms)
         self.register_buffer("steps", np.zeros((), np.int64))
         self.sharing = dict(sharing_of(self.qparams) if sharing is None else sharing)
         self.range_of: dict[str, ActivationRange] = make_ranges(graph, scheme, self.qparams, self.sharing, self.rules)
@@ -111,6 +113,20 @@ class FakeQuantModel(Module):
     def rules(self) -> TrainingRules:
         """What training does to the quantizers."""
         return self.state.rules
+
+    @property
+    def exact(self) -> bool:
+        """Whether each node's forward is that of its integer kernel."""
+        return self._exact
+
+    @exact.setter
+    def exact(self, wanted: bool) -> None:
+        if wanted and not any(self._has_codes(name) for name in self.nodes):
+            raise ValueError(
+                f"exact=True must have nodes with codes on both sides, got none in scheme {self.scheme.name!r} with "
+                f"activations={self.scheme.activations!r}. Leave exact=False, or use a scheme with activations='static'."
+            )
+        self._exact = bool(wanted)
 
     @property
     def graph(self) -> Graph:
@@ -147,7 +163,7 @@ class FakeQuantModel(Module):
         Raises
         ------
         ValueError
-            ``bn="reestimate"``, trained, and not re-estimated.
+            ``bn="reestimate"`` on a network with batch norms, trained, and not re-estimated.
         """
         if self.state.norms_stale:
             raise ValueError(
@@ -312,6 +328,10 @@ class FakeQuantModel(Module):
                     f"bn={self.rules.bn!r} must have each batch norm used once, got {', '.join(made.peers)} sharing one. "
                     "Use bn='freeze' or 'fold'."
                 )
+
+    def _has_codes(self, name: str) -> bool:
+        """Whether a node and all that it reads have a quantizer."""
+        return all(self.qparams[value] is not None for value in (name, *self.nodes[name].node.inputs))
 
     def _refuse_inexact_training(self) -> None:
         """There are no integers for what is drawn by chance or divided by the batch's own deviation."""

@@ -48,7 +48,9 @@ def reestimate_batch_norm(model: FakeQuantModel, x: np.ndarray) -> None:
     own = [name for name, made in model.nodes.items() if "gamma" in made.node.params]
     twice = [name for name in own if len(model.nodes[name].peers) > 1]
     if not own:
-        raise ValueError("the model must have batch norms, got none left. Quantize with bn='reestimate', not 'fold'.")
+        folded = model.rules.bn == "fold"
+        mend = "Quantize with bn='reestimate', not 'fold'." if folded else "Nothing is to be measured again: call convert."
+        raise ValueError(f"the model must have batch norms, got {'none left' if folded else 'a network without any'}. {mend}")
     if twice:
         raise ValueError(f"each batch norm must be used once, got {', '.join(twice)} sharing one. Use bn='freeze'.")
     x = checked_x(model, x, "x")
@@ -59,7 +61,7 @@ def reestimate_batch_norm(model: FakeQuantModel, x: np.ndarray) -> None:
         for name, made in model.nodes.items():
             inputs = [values[read] for read in made.node.inputs]
             if name in own:
-                _measure(made.before_norm(inputs).data, made.mean, made.variance, name)  # type: ignore[attr-defined]
+                _measure(made.before_norm([made.read(value) for value in inputs]).data, made.mean, made.variance, name)  # type: ignore[attr-defined]
                 made.choose_weight_qparams()
             values[name] = made(*inputs)
     model.state.norms_stale = False

@@ -22,9 +22,9 @@ import numpy as np
 
 from tinyquant.autograd import Tensor, no_grad
 from tinyquant.graph import OPS, Node, same_padding
+from tinyquant.nn.checks import checked_x
 from tinyquant.numerics.affine import quantize
 from tinyquant.numerics.qparams import QParams
-from tinyquant.quantization.dynamic import fake_quantize_rows
 from tinyquant.quantization.fake_quant_node import FakeQuantNode
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.weights import has_groups
@@ -97,14 +97,15 @@ def round_layers(
         In eval mode, made with ``bn="fold"``; left as it is. Layers that share a weight, excluded ones and those
         with a scale a group keep plain rounding.
     x : float array, (N, ...)
-        A few hundred typical inputs, held in memory at once.
+        A few hundred typical inputs, held in memory at once; at least one.
     decide : callable
         RoundingProblem -> whole numbers in [qmin, qmax], (channels, cells).
 
     Raises
     ------
     TypeError, ValueError
-        Not a FakeQuantModel, in training mode, or with batch norms left in it.
+        Not a FakeQuantModel, in training mode, or with batch norms left in it; x has no rows, is not float, or holds
+        numbers that are not finite or rows of the wrong shape.
     """
     if not isinstance(fake_quant_model, FakeQuantModel):
         raise TypeError(
@@ -115,6 +116,7 @@ def round_layers(
     for name, made in fake_quant_model.nodes.items():
         if "gamma" in made.node.params:
             raise ValueError(f"batch norms must be folded for good, got one at {name!r}. Use quantize_model(..., bn='fold').")
+    x = checked_x(fake_quant_model, x, "x")
     rounded = copy.deepcopy(fake_quant_model)
     source = rounded.structure.inputs[0].name
     with no_grad():
@@ -137,8 +139,7 @@ def _decidable(made: FakeQuantNode) -> bool:
 
 def _problem(made: FakeQuantNode, x: Tensor) -> RoundingProblem:
     """The rounding problem of a layer on these inputs."""
-    if made.settings.activations == "dynamic":
-        x = fake_quantize_rows(x, made.settings)
+    x = made.read(x)
     axis, qp = OPS[made.node.op].weight_axis or 0, made.weight_qparams
     assert qp is not None
     weight = np.moveaxis(made.params()["weight"].data, axis, 0)

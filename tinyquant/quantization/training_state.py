@@ -32,6 +32,8 @@ class TrainingState:
     Attributes
     ----------
     rules : TrainingRules
+    has_norms : bool
+        Whether any node owns a batch norm; without one there are no statistics to follow or to go stale.
     in_float : bool
         Nothing is quantized: the delay is not over.
     by_batch : bool
@@ -50,8 +52,9 @@ class TrainingState:
     (False, False)
     """
 
-    def __init__(self, rules: TrainingRules) -> None:
+    def __init__(self, rules: TrainingRules, *, has_norms: bool = True) -> None:
         self.rules = rules
+        self.has_norms = has_norms
         self.in_float = False
         self.by_batch = False
         self.norms_frozen = False
@@ -63,8 +66,8 @@ class TrainingState:
         rules = self.rules
         self.in_float = training and steps < rules.delay
         over = self.norms_frozen or rules.bn_freeze_after is not None and steps >= rules.bn_freeze_after
-        self.by_batch = training and rules.batch_statistics and not over
-        if training and rules.bn == "reestimate":
+        self.by_batch = training and self.has_norms and rules.batch_statistics and not over
+        if training and self.has_norms and rules.bn == "reestimate":
             self.norms_stale = True
 
     def rounding(self, scheme_rounding: str, *, training: bool) -> Rounding:
