@@ -12,9 +12,9 @@ from tinyquant.quantization.calibrate import calibrate
 X = np.random.default_rng(0).normal(size=(100, 6, 6, 2)).astype(np.float32)
 
 
-def network():
+def network(stride=1):
     return nn.Sequential(
-        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(3, 4)
+        nn.Conv2d(2, 3, 3, stride=stride), nn.BatchNorm2d(3), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(3, 4)
     ).reset_parameters(1)
 
 
@@ -54,6 +54,28 @@ def test_merged_calibrations_are_one_calibration_of_both():
         assert both.statistics[name].histogram.tolist() == record.histogram.tolist()
 
 
+def test_what_was_not_seen_of_this_very_model_does_not_merge():
+    model = network()
+    seen = calibrate(model, X[:64])
+    others = {
+        "a new weight at '4'": network(),
+        "a new gamma at '1'": network(),
+        "a new bias at '0'": nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), *[model[i] for i in range(1, 5)]),
+        "other settings at '0'": network(stride=2),
+        "one of a different network": nn.Sequential(*[model[i] for i in range(4)]),
+    }
+    others["a new weight at '4'"][4].weight.data *= 2
+    others["a new gamma at '1'"][1].gamma.data[1] = 2
+    others["a new bias at '0'"][0].weight.data[...] = model[0].weight.data
+    for difference, other in others.items():
+        with pytest.raises(ValueError, match=f"must be of one model with the same weights, got {difference}. Calibrate one model"):
+            seen.merge(calibrate(other, X[:64]))
+    with pytest.raises(ValueError, match=r"must have one momentum, got 0\.9 and 0\.5"):
+        seen.merge(calibrate(model, X[64:], momentum=0.5))
+    with pytest.raises(TypeError, match=r"other must be a Calibration, got ndarray. Call calibrate\(model, more_data\)"):
+        seen.merge(X)
+
+
 @pytest.mark.parametrize(("bad", "name"), [(np.nan, "NaN"), (np.inf, "infinity")])
 def test_a_number_that_is_not_finite_is_refused_with_its_place(bad, name):
     x = X.copy()
@@ -78,6 +100,14 @@ def test_no_data_is_refused():
 def test_integers_are_refused_with_the_mend():
     with pytest.raises(TypeError, match=r"must be float arrays, got dtype uint8 in batch 0\. Scale them first"):
         calibrate(network(), np.zeros((2, 6, 6, 2), np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32])
+def test_labels_beside_the_data_are_named_as_what_they_are(dtype):
+    """A pair (x, y) is an iterable of two batches; nothing is to be scaled."""
+    message = r"of shape \(100,\) in batch 1, which look like labels\. They are not wanted: pass x alone, or \[\(x, y\)\]"
+    with pytest.raises(TypeError, match=message):
+        calibrate(network(), (X, np.zeros(100, dtype)))
 
 
 def test_nchw_images_are_recognised():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -59,6 +60,14 @@ def test_merging_leaves_both_as_they_were():
     a, b = seen(np.float32([1.0])), seen(np.float32([100.0]))
     a.merge(b)
     assert (a.maximum, a.count, a.reach) == (1.0, 1, 2.0)
+
+
+def test_averages_of_different_momenta_are_not_continued_in_one_another():
+    """m**n old + new is the average of all batches only if both sums have the same weights."""
+    with pytest.raises(ValueError, match=r"must have one momentum, got 0\.9 and 0\.0\. Calibrate on both with the same"):
+        seen(np.float32([1.0])).merge(seen(np.float32([1.0]), momentum=0.0))
+    with pytest.raises(TypeError, match="other must be Statistics, got int"):
+        seen(np.float32([1.0])).merge(3)
 
 
 @given(st.lists(BATCH, min_size=1, max_size=6), st.sampled_from([0.0, 0.5, 0.9, 0.99]))

@@ -21,7 +21,7 @@ from tinyquant.quantization.capture import capture, require_module
 from tinyquant.quantization.float_run import run_graph
 from tinyquant.quantization.statistics import Statistics
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "changed_since"]
 
 _ROWS = 64
 
@@ -50,9 +50,23 @@ class Calibration:
         return seen.minimum, seen.maximum
 
     def merge(self, other: Calibration) -> Calibration:
-        """Both, as if one calibration had seen all the data; the models must be the same."""
-        if list(self.statistics) != list(other.statistics):
-            raise ValueError("both calibrations must be of one model, got different node names.")
+        """Both, as if one calibration had seen all the data, `other`'s after this one's.
+
+        Raises
+        ------
+        TypeError
+            `other` is no Calibration.
+        ValueError
+            It is of another network or of other weights, or was made with another momentum.
+        """
+        if not isinstance(other, Calibration):
+            raise TypeError(f"other must be a Calibration, got {type(other).__name__}. Call calibrate(model, more_data).")
+        difference = changed_since(other.graph, self.graph)
+        if difference:
+            raise ValueError(
+                f"both calibrations must be of one model with the same weights, got {difference}. "
+                "Calibrate one model on both sets of data."
+            )
         merged = {name: seen.merge(other.statistics[name]) for name, seen in self.statistics.items()}
         return Calibration(self.graph, MappingProxyType(merged), self.rows + other.rows)
 
@@ -79,9 +93,10 @@ def calibrate(model: Module, data: np.ndarray | Iterable[Any], *, momentum: floa
     Raises
     ------
     ValueError
-        No data, NaN or infinity in it or in a node's output (named), or the wrong shape (NCHW is recognised).
+        No data, NaN or infinity in it or in a node's output (named), the wrong shape (NCHW is recognised), or a momentum
+        out of its range.
     TypeError
-        Not a Module, or not floats.
+        Not a Module, or not floats; a pair (x, y) that is not in a list.
 
     Notes
     -----
@@ -96,7 +111,7 @@ def calibrate(model: Module, data: np.ndarray | Iterable[Any], *, momentum: floa
     """
     require_module(model)
     if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}.")
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}. 0.9 remembers about 10 batches.")
     graph: Graph | None = None
     statistics: dict[str, Statistics] = {}
     rows = 0
@@ -120,6 +135,19 @@ def calibrate(model: Module, data: np.ndarray | Iterable[Any], *, momentum: floa
     return Calibration(graph, MappingProxyType(statistics), rows)
 
 
+def changed_since(now: Graph, seen: Graph) -> str:
+    """In what a captured network differs from the one that was seen, in words; "" where it does not."""
+    if [(n.name, n.op, n.inputs) for n in now] != [(n.name, n.op, n.inputs) for n in seen]:
+        return "one of a different network"
+    for a, b in zip(now, seen, strict=True):
+        for key in {**a.params, **b.params}:
+            if key not in a.params or key not in b.params or not np.array_equal(a.params[key], b.params[key]):
+                return f"a new {key} at {a.name!r}"
+        if a.attrs != b.attrs or a.shape != b.shape:
+            return f"other settings at {a.name!r}"
+    return ""
+
+
 def _batches(data: np.ndarray | Iterable[Any]) -> Iterator[np.ndarray]:
     """Arrays of inputs, whatever form the data came in."""
     if isinstance(data, np.ndarray):
@@ -137,6 +165,11 @@ def _batches(data: np.ndarray | Iterable[Any]) -> Iterator[np.ndarray]:
 
 def _refuse_bad_batch(batch: np.ndarray, index: int, graph: Graph | None) -> None:
     """A batch must be finite floats of the shape the first one had."""
+    if graph is not None and batch.ndim == 1 != len(graph.inputs[0].shape):
+        raise TypeError(
+            f"data must be batches of inputs, got {batch.dtype} numbers of shape {batch.shape} in batch {index}, which look "
+            "like labels. They are not wanted: pass x alone, or [(x, y)] for one batch."
+        )
     if batch.dtype.kind != "f":
         raise TypeError(
             f"data must be float arrays, got dtype {batch.dtype} in batch {index}. Scale them first (x / 255)."

@@ -81,7 +81,22 @@ class Statistics:
         return float(low), float(high)
 
     def merge(self, other: Statistics) -> Statistics:
-        """A new record of both, `other` taken as the later one."""
+        """A new record of both, `other` taken as the later one.
+
+        Raises
+        ------
+        TypeError
+            `other` is no Statistics.
+        ValueError
+            The two momenta differ: their averages are weighted sums, and one would be continued with the other's weights.
+        """
+        if not isinstance(other, Statistics):
+            raise TypeError(f"other must be Statistics, got {type(other).__name__}. Merge records of the same value.")
+        if other.momentum != self.momentum:
+            raise ValueError(
+                f"merged records must have one momentum, got {self.momentum} and {other.momentum}. "
+                "Calibrate on both with the same momentum=."
+            )
         merged = Statistics(momentum=self.momentum)
         merged.count, merged.batches = self.count + other.count, self.batches + other.batches
         merged.minimum, merged.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
