@@ -184,7 +184,16 @@ def test_the_model_given_is_left_as_it_was():
 
 def test_impossible_settings_are_refused():
     model = models.load_checkpoint("mlp")
-    with pytest.raises(ValueError, match="iterations must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="iterations must be a whole number of 1 or more, got 0"):
         equalize(model, digits()[0][0][:1], iterations=0)
-    with pytest.raises(ValueError, match="spread must be 1 or more, got 0.5"):
-        spread_channels(model, digits()[0][0][:1], 0.5)
+    with pytest.raises(ValueError, match="iterations must be a whole number of 1 or more, got 1.5"):
+        equalize(model, digits()[0][0][:1], iterations=1.5)
+    for spread_by, message in (
+        (0.5, "spread must be 1 or more and finite, got 0.5"),
+        (np.inf, "spread must be 1 or more and finite, got inf"),
+        (np.nan, "spread must be 1 or more and finite, got nan"),
+        # Up to 2**199: weights overflow on one side and vanish on the other.
+        (1e60, r"spread must leave every weight a number of float32, got 1e\+60"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            spread_channels(model, digits()[0][0][:1], spread_by)

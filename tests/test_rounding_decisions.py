@@ -242,9 +242,14 @@ def test_wrong_calls_are_refused():
         (lambda: gram_round(model, x), TypeError, "must be a FakeQuantModel, got Sequential. Call quantize_model first"),
         (lambda: gram_round(frozen, x[:16]), ValueError, "folded for good, got one at 'stem.conv'. Use quantize_model"),
         (lambda: adaround(frozen.train(), x[:16]), ValueError, "got one in training mode"),
-        (lambda: gram_round(fq, x[:16], sweeps=0), ValueError, "sweeps must be 1 or more, got 0"),
-        (lambda: adaround(fq, x[:16], iterations=0), ValueError, "iterations must be 1 or more, got 0"),
+        (lambda: gram_round(fq, x[:16], sweeps=0), ValueError, "sweeps must be a whole number of 1 or more, got 0"),
+        (lambda: adaround(fq, x[:16], iterations=0), ValueError, "iterations must be a whole number of 1 or more, got 0"),
+        (lambda: gram_round(fq, x[:16], sweeps=2.5), ValueError, "sweeps must be a whole number of 1 or more, got 2.5"),
+        (lambda: adaround(fq, x[:16], iterations=1.5), ValueError, "iterations must be a whole number of 1 or more, got 1.5"),
         (lambda: adaround(fq, x[:16], lr=0.0), ValueError, "lr must be above 0"),
+        (lambda: adaround(fq, x[:0]), ValueError, r"x must hold at least one row, got shape \(0, 8, 8, 1\)"),
+        (lambda: gram_round(fq, x[:0]), ValueError, r"x must hold at least one row, got shape \(0, 8, 8, 1\)"),
+        (lambda: gram_round(fq, x[:2] * np.nan), ValueError, "x must be finite, got nan or infinity in row 0"),
         (lambda: round_layers(fq, x[:16], lambda p: p.nearest() + 200), ValueError, r"in \[-3, 3\], got .* at 'fc1'"),
     ):
         with pytest.raises(error, match=message):

@@ -18,7 +18,7 @@ from tinyquant.quantization.calibrate import calibrate
 from tinyquant.quantization.convert import convert
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.prepare import quantize_model
-from tinyquant.quantization.schemes import TFLITE_INT8
+from tinyquant.quantization.schemes import DYNAMIC_INT8, TFLITE_INT8, WEIGHT_ONLY_INT8
 from tinyquant.training import evaluate, fit
 
 METHODS = {
@@ -372,13 +372,52 @@ def test_names_and_numbers_that_do_not_exist_are_refused():
         ({"delay": -1}, "delay must be a whole number of 0 or more, got -1"),
         ({"delay": 1.5}, "delay must be a whole number of 0 or more, got 1.5"),
         ({"seed": True}, "seed must be a whole number of 0 or more, got True"),
+        ({"bn_freeze_after": 2.0, "bn": "correct"}, "bn_freeze_after must be a whole number of 0 or more, got 2.0"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        ({"momentum": "0.9"}, r"momentum must be in \[0, 1\), got '0.9'"),
         ({"bn_freeze_after": 5}, "bn_freeze_after must go with bn='correct' or 'reestimate', got bn='fold'"),
         ({"surrogate": "tanh", "ranges": "learn"}, "surrogate must be 'clipped' with learned ranges, got 'tanh'"),
         ({"surrogate": "tanh", "weight_ranges": "learn"}, "surrogate must be 'clipped' with learned ranges, got 'tanh'"),
     ):
         with pytest.raises(ValueError, match=message):
             quantized(**options)
+
+
+def test_numpys_counts_are_counts(tmp_path):
+    counts = {"delay": np.int64(2), "seed": np.uint8(3), "bn": "correct", "bn_freeze_after": np.int32(4)}
+    fq = quantized(**counts, momentum=np.float32(0.5))
+    assert fq.rules == quantized(delay=2, seed=3, bn="correct", bn_freeze_after=4, momentum=0.5).rules
+    fq.save(tmp_path / "fq.npz")
+    assert load(tmp_path / "fq.npz").rules == fq.rules
+
+
+@pytest.mark.parametrize("ranges", ["ema", "learn", "learn_zero_point", "pact"])
+@pytest.mark.parametrize("scheme", [DYNAMIC_INT8, WEIGHT_ONLY_INT8], ids=lambda s: s.name)
+def test_ranges_cannot_move_where_activations_have_none(scheme, ranges):
+    model, seen = checkpoint()
+    message = f"ranges='{ranges}' must have ranges of activations to move, got none in scheme '{scheme.name}' with activations="
+    with pytest.raises(ValueError, match=message + f"'{scheme.activations}'. Use ranges='frozen', or a scheme with"):
+        quantize_model(model, seen, scheme=scheme, ranges=ranges)
+    # One node with a range is enough.
+    assert quantize_model(model, seen, scheme=scheme.annotate("fc1", activations="static"), ranges=ranges).range_of.keys() == {"fc1"}
+
+
+@pytest.mark.parametrize("scheme", [DYNAMIC_INT8, WEIGHT_ONLY_INT8], ids=lambda s: s.name)
+def test_exact_mode_is_refused_where_no_node_has_codes(scheme):
+    model, seen = checkpoint()
+    fq = quantize_model(model, seen, scheme=scheme)
+    message = f"exact=True must have nodes with codes on both sides, got none in scheme '{scheme.name}'.* Leave exact=False"
+    with pytest.raises(ValueError, match=message):
+        fq.exact = True
+    fq.exact = False
+    assert fq.exact is False
+    # Some nodes in codes: those are exact, the others stay in float.
+    mixed = quantized(bits=8)
+    part = quantize_model(model, seen, scheme=TFLITE_INT8.annotate("head", exclude=True))
+    part.exact = True
+    (x, _), _ = digits()
+    integer = convert(mixed).trace(quantize(x[:50], mixed.qparams["input"]))
+    assert np.array_equal(part.trace_codes(x[:50])["fc2"], integer["fc2"])
 
 
 def test_learned_scales_that_a_scheme_forbids_are_refused():

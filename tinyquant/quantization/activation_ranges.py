@@ -43,7 +43,8 @@ def make_ranges(
     Raises
     ------
     ValueError
-        Learned scales and scales that must be powers of two.
+        Learned scales and scales that must be powers of two; nothing to move, since no activation has a quantizer of the
+        scheme's making.
     """
     if not rules.moves_ranges:
         return {}
@@ -69,6 +70,11 @@ def make_ranges(
                 inner=rules.ranges != "pact", gradient_scale=rules.gradient_scale, parameter=rules.scale_parameter,
             )  # fmt: skip
         ranges.update(dict.fromkeys(members, made))
+    if not ranges:
+        raise ValueError(
+            f"ranges={rules.ranges!r} must have ranges of activations to move, got none in scheme {scheme.name!r} with "
+            f"activations={scheme.activations!r}. Use ranges='frozen', or a scheme with activations='static'."
+        )
     return ranges
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyquant.numerics.rounding import round_to_int
+from tinyquant.quantization.counts import MANY, checked_count
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.rounding_decisions import RoundingProblem, round_layers
 
@@ -55,6 +56,11 @@ def adaround(
     FakeQuantModel
         In eval mode.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `round_layers`; iterations, lr or regularization out of range.
+
     Notes
     -----
     The paper also lets the loss look through the ReLU, and draws batches; with the whole Gram matrix there is nothing
@@ -77,8 +83,7 @@ def adaround(
     >>> adaround(fq, x).nodes["0"].weight.data.tolist()         # nearest: 1, 0, 0; the sum is 1.7
     [[1.0, 1.0, 0.0]]
     """
-    if iterations < 1:
-        raise ValueError(f"iterations must be 1 or more, got {iterations}.")
+    iterations = checked_count("iterations", iterations, MANY[1:], "a whole number of 1 or more")
     if not lr > 0 or not regularization >= 0:
         raise ValueError(f"lr must be above 0 and regularization 0 or more, got {lr} and {regularization}.")
     return round_layers(

@@ -20,6 +20,7 @@ from tinyquant.nn import Module
 from tinyquant.numerics.rounding import round_to_int
 from tinyquant.numerics.seeds import Seed, generator
 from tinyquant.quantization.capture import capture
+from tinyquant.quantization.counts import MANY, checked_count
 from tinyquant.quantization.folding import fold, own_layers
 from tinyquant.quantization.fuse import fuse
 
@@ -63,6 +64,11 @@ def equalize(
     Module
         In eval mode, names as before. Calibrate it anew: its activations are others.
 
+    Raises
+    ------
+    TypeError, ValueError
+        A wrong model or example (as for `capture`), or iterations that are no whole number of 1 or more.
+
     References
     ----------
     Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction", sections 4.1 and 4.1.3.
@@ -76,8 +82,7 @@ def equalize(
     >>> even[0].weight.data.tolist(), even[2].weight.data.tolist()
     ([[4.0], [1.0]], [[4.0, 1.0]])
     """
-    if iterations < 1:
-        raise ValueError(f"iterations must be 1 or more, got {iterations}.")
+    iterations = checked_count("iterations", iterations, MANY[1:], "a whole number of 1 or more")
     folded = fold(model, example)
     network = _Rescaler(folded, fuse(capture(folded, example)))
     total = {pair: np.ones(pair.channels) for pair in network.pairs}
@@ -119,12 +124,18 @@ def spread_channels(model: Module, example: np.ndarray, spread: float, *, seed: 
         As for `equalize`.
     spread : float, 1 or more
         The factors of each pair's channels go from 1 to this (rounded to powers of two, so that the network computes the
-        very same bytes), evenly in their logarithm, in an order drawn from the seed.
+        very same bytes), evenly in their logarithm, in an order drawn from the seed. At most what leaves every weight a
+        number of float32.
 
     Returns
     -------
     Module
         In eval mode, batch norms folded.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A wrong model or example (as for `capture`), or a spread below 1 or so large that a weight would overflow or vanish.
 
     References
     ----------
@@ -138,14 +149,18 @@ def spread_channels(model: Module, example: np.ndarray, spread: float, *, seed: 
     >>> sorted(spread_channels(model, np.zeros((1, 1), np.float32), 1000)[0].weight.data.ravel().tolist())
     [1.0, 1024.0]
     """
-    if not spread >= 1:
-        raise ValueError(f"spread must be 1 or more, got {spread}. 1000 is what it takes to ruin a network.")
+    if not 1 <= spread < np.inf:
+        raise ValueError(f"spread must be 1 or more and finite, got {spread}. 1000 is what it takes to ruin a network.")
     rng = generator(seed)
     folded = fold(model, example)
     network = _Rescaler(folded, fuse(capture(folded, example)))
     for pair in network.pairs:
         exponents = round_to_int(np.linspace(0, np.log2(spread), pair.channels))
         network.rescale(pair, np.exp2(-rng.permutation(exponents)))
+    if not network.is_float32():
+        raise ValueError(
+            f"spread must leave every weight a number of float32, got {spread}. 1000 is what it takes to ruin a network."
+        )
     return network.finish()
 
 
@@ -200,6 +215,12 @@ class _Rescaler:
         shift = (self.weights[second.name] * constant).reshape(outputs, -1).sum(axis=1)
         self.biases[pair.first.name] = self.biases.get(pair.first.name, np.zeros(pair.channels)) - floor
         self.biases[second.name] = self.biases.get(second.name, np.zeros(outputs)) + shift
+
+    def is_float32(self) -> bool:
+        """Whether float32 holds every number exactly: none overflows, none loses bits at the small end."""
+        arrays = (*self.weights.values(), *self.biases.values())
+        with np.errstate(over="ignore", under="ignore"):
+            return all(np.array_equal(array.astype(np.float32), array) for array in arrays)
 
     def finish(self) -> Module:
         """The model with the weights written in."""

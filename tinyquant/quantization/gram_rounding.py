@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyquant.numerics.rounding import round_to_int
+from tinyquant.quantization.counts import MANY, checked_count
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.rounding_decisions import RoundingProblem, round_layers
 
@@ -39,6 +40,11 @@ def gram_round(fake_quant_model: FakeQuantModel, x: np.ndarray, *, sweeps: int =
     FakeQuantModel
         In eval mode.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `round_layers`; sweeps out of range.
+
     References
     ----------
     The objective: Nagel et al. 2020, "Up or down? Adaptive rounding for post-training quantization", section 3.2. The
@@ -57,8 +63,7 @@ def gram_round(fake_quant_model: FakeQuantModel, x: np.ndarray, *, sweeps: int =
     >>> gram_round(fq, x).nodes["0"].weight.data.tolist()       # nearest: 1, 0, 0; the sum is 1.8
     [[1.0, 1.0, 0.0]]
     """
-    if sweeps < 1:
-        raise ValueError(f"sweeps must be 1 or more, got {sweeps}.")
+    sweeps = checked_count("sweeps", sweeps, MANY[1:], "a whole number of 1 or more")
     return round_layers(fake_quant_model, x, lambda problem: descend(problem, sweeps=sweeps))
 
 

@@ -14,9 +14,11 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from numbers import Real
 from typing import Any
 
 from tinyquant.numerics.rounding import ROUNDING_MODES
+from tinyquant.quantization.counts import MANY, checked_count
 
 __all__ = [
     "ACTIVATION_MODES",
@@ -88,6 +90,12 @@ class Scheme:
     overrides : tuple of (pattern, changes)
         What `annotate` added; the last match wins.
 
+    Raises
+    ------
+    ValueError
+        A number out of its range, a name that is not one of those allowed, symmetric unsigned codes, or
+        ``calibration="fixed"`` without a range.
+
     Notes
     -----
     In PyTorch this is a QConfig / Quantizer spec; in TFLite the converter's quantization spec. What the integer
@@ -125,14 +133,13 @@ class Scheme:
     bias_bits: int = 32
 
     def __post_init__(self) -> None:
-        for field, low, high in (("weight_bits", 2, 8), ("activation_bits", 2, 16)):
-            bits = getattr(self, field)
-            if not isinstance(bits, int) or isinstance(bits, bool) or not low <= bits <= high:
-                raise ValueError(f"{field} must be a whole number from {low} to {high}, got {bits!r}.")
-        if self.bias_bits != 32 and self.bias_bits not in range(2, 17):
-            raise ValueError(f"bias_bits must be 32, or a whole number from 2 to 16, got {self.bias_bits!r}.")
-        if not isinstance(self.group_size, int) or isinstance(self.group_size, bool) or self.group_size < 0:
-            raise ValueError(f"group_size must be a whole number, 0 for none, got {self.group_size!r}.")
+        for field, counts, told in (
+            ("weight_bits", range(2, 9), "a whole number from 2 to 8"),
+            ("activation_bits", range(2, 17), "a whole number from 2 to 16"),
+            ("bias_bits", (32, *range(2, 17)), "32, or a whole number from 2 to 16"),
+            ("group_size", MANY, "a whole number, 0 for none"),
+        ):
+            object.__setattr__(self, field, checked_count(field, getattr(self, field), counts, told))
         rounding = tuple(mode for mode in ROUNDING_MODES if mode != "stochastic")
         for field, allowed in (
             ("rounding", rounding), ("calibration", CALIBRATIONS), ("weight_calibration", WEIGHT_CALIBRATIONS),
@@ -145,8 +152,9 @@ class Scheme:
                 "symmetric must go with signed codes, got signed=False. Set weight_symmetric=False and "
                 "activation_symmetric=False, or signed=True."
             )
-        if not 50 < self.percentile <= 100:
+        if not isinstance(self.percentile, Real) or not 50 < self.percentile <= 100:
             raise ValueError(f"percentile must be above 50 and at most 100, got {self.percentile!r}. 99.99 cuts 1 in 10000.")
+        object.__setattr__(self, "percentile", float(self.percentile))
         if self.calibration == "fixed" and self.fixed_range is None:
             raise ValueError("fixed_range must be given with calibration='fixed', got None. Pass fixed_range=(low, high).")
         # A file gives lists where tuples were.
@@ -154,7 +162,15 @@ class Scheme:
         object.__setattr__(self, "overrides", tuple((pattern, _items(changes)) for pattern, changes in self.overrides))
 
     def replace(self, **changes: Any) -> Scheme:
-        """A copy with some fields changed; unknown fields are refused by name."""
+        """A copy with some fields changed.
+
+        Raises
+        ------
+        TypeError
+            A field that a scheme does not have, by name.
+        ValueError
+            As for `Scheme`.
+        """
         _refuse_unknown(changes)
         return dataclasses.replace(self, **changes)
 
@@ -168,10 +184,26 @@ class Scheme:
             not have; a pattern may match nothing, so that one scheme can serve several networks.
         **changes
             Any field but name and overrides; ``exclude=True`` leaves the node in float.
+
+        Raises
+        ------
+        TypeError
+            `pattern` is no string, or a field is unknown or not a node's.
+        ValueError
+            A setting is out of its range, or does not go with the scheme's others.
         """
+        if not isinstance(pattern, str):
+            raise TypeError(f"pattern must be a node's name, or a pattern over names, got {pattern!r}. Pass a string.")
         _refuse_unknown(changes)
-        dataclasses.replace(self, **changes)
-        return dataclasses.replace(self, overrides=(*self.overrides, (pattern, tuple(sorted(changes.items())))))
+        if "name" in changes:
+            raise TypeError(
+                f"annotate must change settings of nodes, got name={changes['name']!r}, which is the scheme's. "
+                "Use replace(name=...)."
+            )
+        changed = dataclasses.replace(self, **changes)
+        # Read back: a number of numpy's is a Python number now, as files hold it.
+        items = tuple((key, getattr(changed, key)) for key in sorted(changes))
+        return dataclasses.replace(self, overrides=(*self.overrides, (pattern, items)))
 
     def for_node(self, name: str) -> Scheme:
         """The settings of one node, overrides applied."""
@@ -186,9 +218,10 @@ def _range(value: Any) -> tuple[float, float] | None:
     """Two finite ends in order, as floats."""
     if value is None:
         return None
-    ends = tuple(float(end) for end in value) if isinstance(value, (tuple, list)) else ()
+    numbers = isinstance(value, (tuple, list)) and all(isinstance(end, Real) for end in value)
+    ends = tuple(map(float, value)) if numbers else ()
     if len(ends) != 2 or not all(map(math.isfinite, ends)) or ends[0] > ends[1]:
-        raise ValueError(f"fixed_range must be two finite numbers, the lower first, got {value!r}.")
+        raise ValueError(f"fixed_range must be a tuple of two finite numbers, the lower first, got {value!r}.")
     return ends[0], ends[1]
 
 

@@ -10,7 +10,9 @@ With this module one can hold all of it in one frozen value (`TrainingRules`), w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
+from tinyquant.quantization.counts import MANY, checked_count
 from tinyquant.quantization.surrogates import SURROGATES
 
 __all__ = [
@@ -59,6 +61,11 @@ class TrainingRules:
     seed : int, 0 or more
         Of the stochastic rounding.
 
+    Raises
+    ------
+    ValueError
+        A name that is not one of those allowed, a number out of its range, or two choices that exclude each other.
+
     Examples
     --------
     >>> TrainingRules(ranges="learn").moves_ranges, TrainingRules().moves_ranges
@@ -88,12 +95,17 @@ class TrainingRules:
         ):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
-        for name, count in (("delay", self.delay), ("bn_freeze_after", self.bn_freeze_after), ("seed", self.seed)):
-            whole = isinstance(count, int) and not isinstance(count, bool) and count >= 0
-            if not whole and not (name == "bn_freeze_after" and count is None):
-                raise ValueError(f"{name} must be a whole number of 0 or more, got {count!r}. It counts training batches.")
-        if not 0 <= self.momentum < 1:
+        for name, mend in (
+            ("delay", "It counts training batches."),
+            ("bn_freeze_after", "It counts training batches; None is never."),
+            ("seed", "Same seed, same numbers."),
+        ):
+            count = getattr(self, name)
+            if count is not None or name != "bn_freeze_after":
+                object.__setattr__(self, name, checked_count(name, count, MANY, "a whole number of 0 or more", mend))
+        if not isinstance(self.momentum, Real) or not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}. 0.9 remembers about 10 batches.")
+        object.__setattr__(self, "momentum", float(self.momentum))
         learned = self.weight_ranges == "learn" or self.ranges in ("learn", "learn_zero_point", "pact")
         if learned and self.surrogate != "clipped":
             raise ValueError(
