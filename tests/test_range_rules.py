@@ -143,6 +143,20 @@ def test_a_moving_average_is_debiased_and_warns_while_it_is_cold():
     assert np.isclose(low, -1.0, rtol=1e-12), "cold, but not wrong: the start at 0 is corrected for"
 
 
+def test_the_warning_points_at_the_line_that_asked():
+    """However deep in the package the rule is: the caller's file, not the package's."""
+    cold, (x, _) = seen([-1.0, 1.0]), digits()[0]
+    model = models.load_checkpoint("mlp")
+    calibration = calibrate(model, x[:64])
+    for call in (
+        lambda: choose_range([cold], rule("ema"), maker(8)),
+        lambda: quantize_model(model, calibration, scheme=rule("ema")),
+    ):
+        with pytest.warns(ColdRangeWarning) as record:
+            call()
+        assert {warning.filename for warning in record} == {__file__}
+
+
 def test_a_fixed_range_looks_at_nothing():
     assert choose_range([seen([5.0])], rule("fixed", fixed_range=(-1, 1)), maker(8)) == (-1.0, 1.0)
 

@@ -14,6 +14,7 @@ With this module one can turn statistics into a range (`choose_range`) and foret
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -156,10 +157,19 @@ def _average(seen: Sequence[Statistics]) -> Ends:
             f"got {batches}. "
             "Calibrate on more batches, lower the momentum, or use calibration='minmax'.",
             ColdRangeWarning,
-            stacklevel=2,
+            stacklevel=_depth_in_package(),
         )
     ends = [record.average for record in seen]
     return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _depth_in_package() -> int:
+    """How many calls up the caller is who does not belong to the package: the line a warning should point at."""
+    package = __name__.partition(".")[0]
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        depth, frame = depth + 1, frame.f_back
+    return depth
 
 
 def _percentile(seen: Statistics, share: float) -> Ends:
