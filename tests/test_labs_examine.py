@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 import tinyquant as tq
 from tinyquant.labs.examine import EXIT_CODES, Report, examine, examine_file
 from tinyquant.labs.exercise import Bug, Exercise, Sitting
-from tinyquant.labs.guard import Guard, OutOfTime
+from tinyquant.labs.guard import FirstLine, Guard, OutOfTime
 from tinyquant.labs.sittings import find_exercise
 
 HEAD = "import numpy as np\n\n\n"
@@ -120,10 +122,180 @@ def test_a_misspelt_name_is_recognised_and_the_way_back_is_named(tmp_path: Path)
     )
 
 
+BODY = "    return scale * {} * (codes.astype(np.int32) - zero_point)\n"
+DEF = "def dequantize(codes, scale, zero_point):\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import numpy as np\ndequantize = lambda codes, scale, zero_point: scale * (codes.astype(np.int32) - zero_point)\n",
+        "import numpy as np\nclass Q:\n    def back(self, codes, scale, zero_point):\n"
+        "        return scale * (codes.astype(np.int32) - zero_point)\n\ndequantize = Q().back\n",
+        "try:\n    import numpy as np\nexcept ImportError:\n    raise SystemExit('numpy?')\n" + DEF + BODY.format(1),
+        HEAD + "if np.__version__:\n    ONE = 1\nelse:\n    ONE = 2\n" + DEF + BODY.format("ONE"),
+        HEAD + "import io\nwith io.StringIO() as file:\n    ONE = 1 + file.tell()\n" + DEF + BODY.format("ONE"),
+        HEAD + "for ONE in range(2):\n    pass\n" + DEF + BODY.format("ONE"),
+        HEAD + "ONE = 0\nONE += 1\n" + DEF + BODY.format("ONE"),
+        HEAD + "TABLE = {}\nfor i in range(2):\n    TABLE[i] = i\n" + DEF + BODY.format("TABLE[1]"),
+        HEAD + "TABLE = []\nfor i in range(2):\n    TABLE.append(i)\n" + DEF + BODY.format("TABLE[1]"),
+        HEAD + "TABLE = []\nTABLE.append(1)\n" + DEF + BODY.format("TABLE[0]"),
+    ],
+    ids="lambda method try if with for plus item append_in_for append".split(),
+)
+def test_an_answer_is_found_however_its_names_are_made(text: str, tmp_path: Path) -> None:
+    """What a notebook accepts, a file may hold too."""
+    found = judged(text, tmp_path)
+    assert found.passed, found.to_text()
+
+
+def test_experiments_and_calls_of_a_module_are_not_run(tmp_path: Path) -> None:
+    """Neither plain ones nor in a loop, and not though the function uses that module."""
+    text = HEAD + DEF + BODY.format("1")
+    text += "\nnp.no_such_thing()\nfor bits in (8, 4):\n    back = dequantize(bits)\n    np.no_such_thing(back)\n"
+    assert judged(text, tmp_path).passed
+
+
+def test_a_helper_in_a_file_beside_is_imported_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """As for a script; the next student's helper of the same name is another one."""
+    before = list(sys.path)
+    for name, one in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "my_helper.py").write_text(f"ONE = {one}\n", encoding="utf-8")
+        found = judged(HEAD + "from my_helper import ONE\n" + DEF + BODY.format("ONE"), tmp_path / name)
+        assert found.verdict == ("passed" if one == 1 else "broken"), found.to_text()
+    assert sys.path == before and "my_helper" not in sys.modules
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dequantize = 3\n", "mine.py defines no function dequantize: it is of type int"),
+        ("if False:\n    dequantize = print\n", "mine.py defines no function dequantize: its line is not reached"),
+    ],
+)
+def test_a_name_that_is_no_function_is_told(text: str, words: str, tmp_path: Path) -> None:
+    assert words in judged(text, tmp_path).to_text()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"), [("sys.exit()", "SystemExit"), ("exit('why')", "SystemExit: why"), ("raise SystemExit(3)", "SystemExit: 3")]
+)
+def test_exit_in_the_function_is_told_with_its_line_and_input(call: str, said: str, tmp_path: Path) -> None:
+    found = judged(f"import sys\n{DEF}    {call}\n", tmp_path)
+    assert found.verdict == "raised" and found.lines[0] == f"1.2 dequantize raised {said}"
+    words = found.to_text()
+    assert f"  line 3   {call}" in words and "  input    codes=" in words and "exit() ends the whole program" in words
+
+
+def test_exit_at_the_top_of_the_file_is_told_with_its_line(tmp_path: Path) -> None:
+    found = judged(f"import sys\nONE = sys.exit(2)\n{DEF}    return ONE\n", tmp_path)
+    assert found.verdict == "raised" and "the file stops with SystemExit: 2" in found.lines[0]
+    assert "  line 2   ONE = sys.exit(2)" in found.to_text()
+
+
+THREADS = (
+    "    found = []\n"
+    "    one = threading.Thread(target=lambda: found.append(tq.dequantize(codes, tq.QParams(scale, zero_point))))\n"
+    "    one.start()\n    one.join()\n    return found[0]\n",
+    "    with futures.ThreadPoolExecutor() as pool:\n"
+    "        return pool.submit(tq.dequantize, codes, tq.QParams(scale, zero_point)).result()\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [(THREADS[0], "line 7 of mine.py calls"), (THREADS[1], "a thread of yours calls")],
+    ids=["thread", "pool"],
+)
+def test_handing_the_work_to_the_library_in_a_thread_fails(
+    body: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python tells nothing of the refusal, and the hooks are given back."""
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    before = threading.getprofile(), threading.excepthook
+    found = judged(f"import threading\nfrom concurrent import futures\nimport tinyquant as tq\n\n{DEF}{body}", tmp_path)
+    assert found.verdict == "delegated" and f"{where} tinyquant's dequantize" in found.to_text(), found.to_text()
+    assert (threading.getprofile(), threading.excepthook) == before and not told
+
+
+def test_a_thread_that_does_its_own_work_is_right_and_its_mistake_is_told_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+    text = HEAD + "import threading\n" + DEF + (
+        "    found = []\n"
+        "    one = threading.Thread(target=lambda: found.append(scale * (codes.astype(np.int32) - zero_point)))\n"
+        "    two = threading.Thread(target=lambda: found['no'])\n"
+        "    for each in (one, two):\n        each.start()\n        each.join()\n    return found[0]\n"
+    )  # fmt: skip
+    assert judged(text, tmp_path).passed
+    assert told and set(told) == {TypeError}
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("from tinyquant import dequantize\n", "the function is tinyquant's dequantize"),
+        ("from the_helper import dequantize\n", "line 4 of the_helper.py calls tinyquant's dequantize"),
+        (
+            "import numpy as np\nimport tinyquant as tq\n" + DEF + "    one = np.frompyfunc(lambda q, s, z: tq.QParams(s, z) and "
+            "tq.dequantize(q, tq.QParams(s, z)), 3, 1)\n    return one(codes, scale, zero_point)\n",
+            "line 4 of mine.py calls tinyquant's dequantize",
+        ),
+    ],
+    ids="itself helper numpy".split(),
+)
+def test_the_line_that_hands_the_work_over_is_the_student_s(text: str, where: str, tmp_path: Path) -> None:
+    helper = f"import tinyquant as tq\n\n{DEF}    return tq.dequantize(codes, tq.QParams(scale, zero_point))\n"
+    (tmp_path / "the_helper.py").write_text(helper, encoding="utf-8")
+    found = judged(text, tmp_path)
+    assert found.verdict == "delegated" and f"  yours    {where}" in found.to_text(), found.to_text()
+
+
+def test_a_flood_of_prints_is_not_kept() -> None:
+    """100,000 lines a call, ten calls: 20 MB, were they kept."""
+    item, calls = find_exercise("1.2"), []
+
+    def floods(codes: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+        calls.append(1)
+        if len(calls) <= 10:
+            print(("x" * 20 + "\n") * 100_000)
+        return scale * codes
+
+    tracemalloc.start()
+    try:
+        found = examine(item, floods)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.verdict == "broken" and len(calls) > 10
+    assert peak < 15e6, f"{peak / 1e6:.0f} MB"
+
+
+def test_of_what_is_printed_the_first_line_is_kept_as_far_as_it_can_be_shown() -> None:
+    stream = FirstLine()
+    print("", "  ", file=stream)
+    print(1, 2, file=stream)
+    print("x" * 10**6, file=stream)
+    assert stream.line == "1 2"
+    endless = FirstLine()
+    for _ in range(1000):
+        print("ab", end="", file=endless)
+    assert 640 <= len(endless.line) <= 644
+    with_return = FirstLine()
+    print("10 %\r20 %", file=with_return)
+    assert with_return.line == "10 %"
+
+
 def test_a_file_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_bytes("# gr\u00fcn\ndef dequantize(codes): return 1\n".encode("latin-1"))
-    assert examine_file(find_exercise("1.2"), path).verdict == "raised"
+    found = examine_file(find_exercise("1.2"), path)
+    assert found.verdict == "raised" and "  next     save it as UTF-8, then: tinyquant check 1.2" in found.lines
 
 
 def test_an_infinite_loop_is_ended_and_its_line_shown(tmp_path: Path) -> None:
@@ -295,7 +467,7 @@ def _for_ever() -> None:
         ("1.4", {"x": [1.0], "colour": 1}, "yours has 'colour'"),
         ("1.4", {"scale": 1.0}, "'x' must be given too"),
         ("1.4", {"x": [1.0], "scale": -1.0}, "a positive scale"),
-        ("1.4", {"x": [1.0], "qmin": -3, "qmax": 3}, "codes -128..127, 0..255 or -8..7"),
+        ("1.4", {"x": [1.0], "qmin": -5, "qmax": 3}, "codes -128..127, 0..255 or -8..7"),
         ("1.4", {"x": ["a"]}, "plain numbers and lists of them"),
         ("1.4", {"x": []}, "plain numbers and lists of them"),
         ("1.4", {"x": [[1.0]]}, "plain numbers and lists of them"),
@@ -303,6 +475,11 @@ def _for_ever() -> None:
         ("1.4", {"x": [128.0], "dtype": "int8"}, "plain numbers and lists of them"),
         ("1.4", {"x": [10**400]}, "plain numbers and lists of them"),
         ("1.4", {"x": [3.0]}, "this law holds of to_codes on this input"),
+        (
+            "1.4",
+            {"x": [-1.0], "scale": 1.0, "zero_point": 0, "qmin": 0, "qmax": 255},
+            "the codes of to_codes are -128..127",
+        ),
         ("2.4", {"x": [0.49999999999999994]}, "a right function that we know misses this input too"),
         ("3.4", {"rmin": 2.0, "rmax": 1.0}, "rmin at most rmax"),
         ("4.4", {"acc": [1], "multiplier": 5}, "a multiplier from 2**30 to 2**31 - 1"),

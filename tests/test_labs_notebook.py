@@ -50,11 +50,20 @@ def test_a_slow_check_says_that_it_goes_on(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(notebook, "_PATIENCE", 0.05)
     check("1.2", dequantize)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "1.2 dequantize: still checking; a slow function takes its time"
+    assert lines[0] == "1.2 dequantize: still checking: many inputs are tried"
     assert lines[1].startswith("1.2 dequantize: passed") and "a print of the student's" not in lines
     monkeypatch.setattr(notebook, "_PATIENCE", 60.0)
     check("1.2", lambda codes, scale, zero_point: scale * (codes.astype(np.int32) - zero_point))
     assert "still checking" not in capsys.readouterr().out
+
+
+def test_exit_in_the_function_does_not_end_the_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    def dequantize(codes, scale, zero_point):  # type: ignore[no-untyped-def]
+        sys.exit()
+
+    check("1.2", dequantize)
+    said = capsys.readouterr().out
+    assert said.startswith("1.2 dequantize raised SystemExit\n") and "sys.exit()" in said and "by return" in said
 
 
 def test_check_refuses_what_is_no_function_or_no_exercise() -> None:

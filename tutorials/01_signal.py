@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 01 A signal in 256 steps
+# # 01 A signal in 256 codes
 #
-# A microcontroller stores a number in one byte: of a smooth signal, 256 steps are left, and you decide where
+# A microcontroller stores a number in one byte: of a smooth signal, 256 codes are left, and you decide where
 # they lie.
 
 # %%
@@ -16,7 +16,7 @@ from tinyquant.labs import predict, reveal, show
 # Change the last argument to your own guess, or to `None`. Nothing waits for it.
 
 # %%
-predict("1.a", "A sine from -1 to 1 in 256 steps: how wrong is the worst point, in hundredths?", 1.0)
+predict("1.a", "A sine from -1 to 1 in 256 codes: how wrong is the worst point, in hundredths?", 1.0)
 predict("1.b", "With 2 bits less, the worst error is how many times as large?", 2)
 
 # %% [markdown]
@@ -90,7 +90,7 @@ show(tq.plot.staircase(tq.choose_qparams(-0.75, 1.0, bits=3)), "01_staircase")
 # ## On real data
 #
 # A handwritten digit has 17 grey levels: 8 bits keep them apart, 3 bits do not. A measurement from a clinic
-# (569 samples) is a smooth number, and every bit counts.
+# (427 of its 569 samples, those for training) is a smooth number, and every bit counts.
 
 # %%
 (images, _), _ = tq.data.digits(split=0)

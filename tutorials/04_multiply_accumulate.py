@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 One multiply-accumulate, all integers
 #
-# A chip without a float unit can run a network only if every number on the way is a whole number: here you
+# A chip without a float unit runs a network fast only if every number on the way is a whole number: here you
 # follow one of them, and then all of them.
 
 # %%

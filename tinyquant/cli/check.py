@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
 from tinyquant.cli.lab import progress_of, say_trouble
 from tinyquant.cli.one_thread import one_thread_environment
 from tinyquant.cli.progress import ProgressLine
 from tinyquant.labs.examine import EXIT_CODES, Report, examine_file
 from tinyquant.labs.exercise import Item
-from tinyquant.labs.sittings import find_exercise, find_sitting, sitting_of, sittings
+from tinyquant.labs.sittings import find_exercise, find_sitting, in_order, sitting_of, sittings
 from tinyquant.labs.workplace import Progress, lab_file, lab_folder, next_open, what_is_next
 from tinyquant.testing.report import cut
 
@@ -27,6 +29,9 @@ __all__ = ["add", "run"]
 
 _PATIENCE = 2.0
 """Seconds until a student is told that the check goes on."""
+
+_KEPT = 4096
+"""Bytes of what a process says on its error stream: its end is what tells why it ended."""
 
 
 def add(commands: Any) -> None:
@@ -49,7 +54,10 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--file", type=Path, help="your file, when it is not ./labs/NN_name.py or .ipynb")
     parser.add_argument(
-        "--watch", action="store_true", help="check again whenever the file is saved; Ctrl-C ends it"
+        "--watch",
+        action="store_true",
+        help="check at every save: what you name until it is passed, or else whatever is next until the sitting is done; "
+        "Ctrl-C ends it",
     )
     parser.add_argument(
         "--seconds",
@@ -78,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     path = _file_of(items[0], args.file, progress)
     if args.watch:
-        return _watch(items, path, progress, args.seconds)
+        return _watch(items, path, progress, args.seconds, named=args.exercise)
     return _check(items, path, progress, args.seconds)
 
 
@@ -139,13 +147,15 @@ def _examined(item: Item, path: Path, seconds: float) -> Report:
         try:
             code, said = _run(command, longest, f"{item.number} {item.function}")
         except subprocess.TimeoutExpired:
+            more = f"--seconds {seconds + longest / 20:g}"
             text = (f"{item.number} {item.function}: all calls together took {longest:g} s, so they were ended",
-                    "  look at  loops that do not end; or give more time: --seconds")  # fmt: skip
+                    f"  look at  long loops, and prints in them; or more time: {more}")  # fmt: skip
             return Report(item.number, "out of time", text)
         if not answer.is_file():
             last = said.strip().splitlines() or ["nothing"]
-            text = (f"{item.number} {item.function}: the process ended with code {code}", f"  it said  {last[-1]}")
-            return Report(item.number, "raised", tuple(map(cut, text)))
+            lines = [f"{item.number} {item.function}: the process ended with code {code}", f"  it said  {last[-1]}",
+                     "  next     call the function by hand: what in it ends Python?"]  # fmt: skip
+            return Report(item.number, "raised", tuple(map(cut, lines)))
         kept = json.loads(answer.read_text(encoding="utf-8"))
     return Report(item.number, kept["verdict"], tuple(kept["lines"]))
 
@@ -156,19 +166,22 @@ def _longest(seconds: float) -> float:
 
 
 def _run(command: list[str], longest: float, name: str) -> tuple[int, str]:
-    """The exit code of a command and what it said on its error stream; a terminal is told that it goes on.
+    """The exit code of a command and the end of what it said on its error stream; a terminal is told that it goes on.
 
     Raises subprocess.TimeoutExpired, with the command ended, when it takes longer than that many seconds.
     """
-    begun, say = time.monotonic(), ProgressLine()
+    begun, say, said = time.monotonic(), ProgressLine(), bytearray()
     with subprocess.Popen(command, env=one_thread_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE) as process:  # fmt: skip
+                          stderr=subprocess.PIPE, bufsize=0) as process:  # fmt: skip
+        reader = threading.Thread(target=_keep_the_end, args=(process.stderr, said), daemon=True)
+        reader.start()
         try:
             while True:
                 left = begun + longest - time.monotonic()
                 try:
-                    said = process.communicate(timeout=max(0.0, min(_PATIENCE, left)))[1]
-                    return process.returncode, said.decode("utf-8", "replace")
+                    code = process.wait(timeout=max(0.0, min(_PATIENCE, left)))
+                    reader.join(1)
+                    return code, said.decode("utf-8", "replace")
                 except subprocess.TimeoutExpired:
                     passed = time.monotonic() - begun
                     if passed >= longest:
@@ -179,17 +192,26 @@ def _run(command: list[str], longest: float, name: str) -> tuple[int, str]:
             say.clear()
 
 
-def _work(args: argparse.Namespace) -> int:
-    """What the process of one exercise does: examine, and write the report down."""
+def _keep_the_end(stream: IO[bytes], said: bytearray) -> None:
+    """Read all of it, so that nobody waits to write, and keep the end."""
+    while part := stream.read(1 << 16):
+        said += part
+        del said[:-_KEPT]
+
+
+def _work(args: argparse.Namespace) -> NoReturn:
+    """What the process of one exercise does: examine, write the report down, and end, whatever threads are left."""
     report = examine_file(find_exercise(args.exercise), args.file, seconds=args.seconds)
     args.worker.write_text(json.dumps({"verdict": report.verdict, "lines": report.lines}), encoding="utf-8")
-    return 0
+    sys.stderr.flush()
+    os._exit(0)
 
 
-def _watch(items: list[Item], path: Path, progress: Progress, seconds: float) -> int:
-    """Check at every change of the file until Ctrl-C, or until all is passed."""
-    seen, code = -1, 1
-    print(f"watching {path}: save it to check again, Ctrl-C to stop", flush=True)
+def _watch(items: list[Item], path: Path, progress: Progress, seconds: float, named: str) -> int:
+    """Check at every change of the file until Ctrl-C, or until what was named is passed; unnamed, until the sitting is."""
+    seen, code, sitting = -1, 1, sitting_of(items[0])
+    until = named if "." in named else f"all of sitting {sitting.number}"
+    print(f"watching {path} until {until} is passed: save it to check again, Ctrl-C to stop", flush=True)
     try:
         while True:
             try:
@@ -199,9 +221,11 @@ def _watch(items: list[Item], path: Path, progress: Progress, seconds: float) ->
             if now != seen:
                 seen = now
                 print(time.strftime("-- %H:%M:%S"), flush=True)
-                code = _check(items, path, progress, seconds)
-                if code == 0:
-                    return 0
+                while (code := _check(items, path, progress, seconds)) == 0:
+                    left = [item for item in in_order(sitting) if item.number not in progress.passed]
+                    if named or not left:
+                        return 0
+                    items = left[:1]
             time.sleep(0.3)
     except KeyboardInterrupt:
         print("stopped")

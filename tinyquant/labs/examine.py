@@ -7,13 +7,13 @@ a machine, and as an exit code.
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
+import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args, get_origin, get_type_hints
@@ -21,7 +21,7 @@ from typing import cast, get_args, get_origin, get_type_hints
 import numpy as np
 
 from tinyquant.labs.exercise import Bug, Exercise, Item
-from tinyquant.labs.guard import Delegated, Guard, OutOfTime
+from tinyquant.labs.guard import Delegated, FirstLine, Guard, OutOfTime
 from tinyquant.labs.sittings import sitting_of
 from tinyquant.labs.sources import packaged_function
 from tinyquant.labs.student_code import (
@@ -33,7 +33,7 @@ from tinyquant.labs.student_code import (
     where_in,
 )
 from tinyquant.testing import CheckResult, check, find_law, right_answers
-from tinyquant.testing.cases import Case, SignatureError
+from tinyquant.testing.cases import Case, SignatureError, fits
 from tinyquant.testing.legal import is_legal
 from tinyquant.testing.report import WIDTH, cut, written
 
@@ -124,14 +124,14 @@ def examine(
     with Guard(getattr(item, "allowed", ()), seconds, free=isinstance(item, Bug)) as guard:
         wrapped = guard.wrap(fn) if guarded else fn
         try:
-            with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
+            with _silence(), np.errstate(all="ignore"):
                 found = _hunt(item, wrapped) if isinstance(item, Bug) else _checked(item, wrapped, cells)
         except NotImplementedError:
             found = _not_started(item)
         except Delegated as call:
             found = _report(
                 item, "delegated", f"{item.number} {item.function}: exercise {item.number} asks you to write this",
-                f"  yours    line {call.line} of your file calls tinyquant's {call.name}",
+                f"  yours    {call.where} tinyquant's {call.name}",
                 "  right    your own lines, with numpy only; functions of your own are fine", _hint(item),
             )  # fmt: skip
         except OutOfTime as limit:
@@ -143,9 +143,19 @@ def examine(
                 f"{item.number} {item.function}: {error}",
                 "  next     take the first line of the function from the starter",
             )
+        except SystemExit as error:
+            found = _raised(item, error, cells, last=guard.last)
         except Exception as error:
             found = _raised(item, error, cells)
     return Report(found.number, found.verdict, found.lines, time.perf_counter() - start)
+
+
+def _silence() -> contextlib.ExitStack:
+    """Nothing that is printed is kept: not even by somebody who prints in every turn of a long loop."""
+    stack = contextlib.ExitStack()
+    nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8", errors="replace"))
+    stack.enter_context(contextlib.redirect_stdout(nowhere))
+    return stack
 
 
 def _checked(item: Exercise, fn: Function, cells: list[Cell] | None) -> Report:
@@ -173,11 +183,11 @@ def _checked(item: Exercise, fn: Function, cells: list[Cell] | None) -> Report:
 
 def _printed(fn: Function, item: Exercise, result: CheckResult) -> str:
     """The first line that the function prints on the input of the report."""
-    said = io.StringIO()
+    said = FirstLine()
     if result.case is not None:
         with contextlib.redirect_stdout(said):
             find_law(result.broken_law).judge(result.case, {item.role: fn})
-    return next((line for line in said.getvalue().splitlines() if line.strip()), "")
+    return said.line
 
 
 def _not_started(item: Item) -> Report:
@@ -186,27 +196,48 @@ def _not_started(item: Item) -> Report:
     )
 
 
+_Arguments = tuple[tuple[object, ...], dict[str, object]]
+
+
 def _raised(
-    item: Item, error: BaseException, cells: list[Cell] | None, result: CheckResult | None = None
+    item: Item,
+    error: BaseException,
+    cells: list[Cell] | None,
+    result: CheckResult | None = None,
+    last: _Arguments | None = None,
 ) -> Report:
-    """The student's line, the values there, none of our frames."""
+    """The student's line, the values there, none of our frames; the input, where one is known."""
     place = where_in(error, cells) if cells else None
-    lines = [f"{item.number} {item.function} raised {type(error).__name__}: {error}"]
+    lines = [f"{item.number} {item.function} raised {_named(error)}"]
     if result is not None and result.case is not None:
         lines.append(f"  input    {written(result.case, result.broken_law)}")
+    elif last is not None and any(last):
+        lines.append(f"  input    {_call_of(last)}")
     if place is not None:
         lines.append(
             f"  line {place.line:<4}{place.text}" + (f"   ({place.name})" if "cell" in place.name else "")
         )
         if place.values:
             lines.append(f"  there    {'; '.join(place.values[-6:])}")
-    return _report(item, "raised", *lines, "  right    an answer: this is a legal input", _hint(item))
+    ended = isinstance(error, SystemExit)
+    right = "an answer, by return: exit() ends the whole program" if ended else "an answer: this is a legal input"
+    return _report(item, "raised", *lines, f"  right    {right}", _hint(item))
+
+
+def _named(error: BaseException) -> str:
+    """``KeyError: 'scale'``, or the kind alone where it says nothing."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _call_of(arguments: _Arguments) -> str:
+    """The arguments of a call as they can be typed in again."""
+    args, kwargs = arguments
+    return ", ".join([*map(_typed, args), *(f"{k}={_typed(v)}" for k, v in kwargs.items())])
 
 
 def _out_of_time(item: Item, guard: Guard, limit: OutOfTime, cells: list[Cell] | None) -> Report:
     """Where the call was when it was ended."""
-    args, kwargs = guard.last
-    given = ", ".join([*map(_typed, args), *(f"{k}={_typed(v)}" for k, v in kwargs.items())])
+    given = _call_of(guard.last)
     place = where_in(guard.stuck, cells) if guard.stuck is not None and cells else None
     at = f"  line {place.line:<4}{place.text}" if place else ""
     lines = (f"{item.number} {item.function}: {limit}, so it was ended", f"  input    {given}", at)
@@ -302,6 +333,11 @@ def _hunt(item: Bug, fn: Function) -> Report:
         )
     given = written(case, item.law)
     buggy = packaged_function(sitting_of(item), item.buggy)
+    if not fits(buggy, case):
+        return _report(
+            item, "broken", f"{head}: the codes of {item.buggy} are -128..127", f"  input    {given}",
+            f"  wanted   an input for these codes: {item.buggy} takes no qmin and qmax", _hint(item),
+        )  # fmt: skip
     broken = one.judge(case, {item.role: buggy})
     right = one.judge(case, {item.role: right_answers(item.role)[0]})
     if broken is None:
@@ -320,24 +356,48 @@ def _hunt(item: Bug, fn: Function) -> Report:
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def _folder_on_the_path(folder: Path) -> Iterator[None]:
+    """What lies beside a student's file can be imported, as when it is run as a script; afterwards nothing of it is left."""
+    here, before, writes = str(folder.resolve()), set(sys.modules), sys.dont_write_bytecode
+    sys.path.insert(0, here)
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes
+        sys.path.remove(here)
+        for name in set(sys.modules) - before:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(here + os.sep):
+                del sys.modules[name]
+
+
 def examine_file(item: Item, path: Path, *, seconds: float = 5.0) -> Report:
-    """Hold the function of that name in a student's file against what an exercise asks."""
+    """Hold the function of that name in a student's file against what an exercise asks; what lies beside it can be imported."""
+    with _folder_on_the_path(path.parent):
+        return _examined(item, path, seconds)
+
+
+def _examined(item: Item, path: Path, seconds: float) -> Report:
+    """Read, run what the function needs, examine."""
     cells: list[Cell] | None = None
     try:
         cells = read_code(path)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _silence():
             fn = functions_of(cells, item.function)
     except MissingFunction as error:
         again = f"rename it, or begin again: tinyquant lab start {sitting_of(item).number} --force"
         return _report(item, "raised", f"{item.number} {item.function}: {error}", f"  next     {again}")
     except (UnreadableCode, UnicodeDecodeError) as error:
+        mend = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "mend this"
         return _report(
-            item, "raised", f"{item.number} {item.function}: the file cannot be read", f"  because  {error}"
-        )
-    except Exception as error:
+            item, "raised", f"{item.number} {item.function}: the file cannot be read", f"  because  {error}",
+            f"  next     {mend}, then: tinyquant check {item.number}",
+        )  # fmt: skip
+    except (Exception, SystemExit) as error:
         place = where_in(error, cells) if cells else None
         at = f"  line {place.line:<4}{place.text}" if place else ""
-        head = f"{item.number} {item.function}: the file stops with {type(error).__name__}: {error}"
+        head = f"{item.number} {item.function}: the file stops with {_named(error)}"
         return _report(
             item, "raised", head, at, "  next     mend that line: it is run before any function is called"
         )

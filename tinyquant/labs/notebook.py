@@ -54,7 +54,7 @@ def check(number: str, fn: Callable[..., object]) -> None:
             f'fn must be the function itself, got {type(fn).__name__}. Write check("{number}", {item.function}).'
         )
     # While a function is examined, what it prints is kept back; this line is ours.
-    told = f"{number} {item.function}: still checking; a slow function takes its time"
+    told = f"{number} {item.function}: still checking: many inputs are tried"
     waiting = threading.Timer(_PATIENCE, print, (told,), {"file": sys.stdout, "flush": True})
     waiting.daemon = True
     waiting.start()

@@ -42,7 +42,10 @@ def starter(sitting: Sitting) -> str:
                     f"{sitting.name}: a solution stands in {function!r}, which no exercise asks for. Name it in sittings/."
                 )
             indent = line[: len(line) - len(line.lstrip())]
-            lines.append(f'{indent}raise NotImplementedError("TODO {numbers[function]}: write {function}")')
+            # Run as a script, a lab ends at the first experiment that needs it: the last line then printed is this.
+            number = numbers[function]
+            todo = f"TODO {number}: write {function} here, then run this again. A hint: tinyquant hint {number}"
+            lines.append(f'{indent}raise NotImplementedError("{todo}")')
             inside = True
         elif word == _END:
             inside = False

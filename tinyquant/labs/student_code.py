@@ -1,8 +1,9 @@
 """Reading a student's file: a script or a notebook, found by the names of its functions.
 
-Only what a function needs is run: imports, functions and classes, and the plain assignments whose names they use. Experiments,
-plots and the order of cells cannot change a result. With this module one can read a file (`read_code`) and get a function from it
-(`functions_of`); `where_in` tells which of the student's lines an exception came from.
+Only what a function needs is run: imports, and the statements that make the names it uses (functions, classes, assignments, an
+``if`` or a ``try`` around them). Experiments, plots and the order of cells cannot change a result. With this module one can read
+a file (`read_code`) and get a function from it (`functions_of`); `where_in` tells which of the student's lines an exception came
+from.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import re
 import symtable
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,14 +119,32 @@ def read_code(path: Path) -> list[Cell]:
     return [cell for cell in found if cell is not None]
 
 
-def _names_made(node: ast.stmt) -> set[str]:
-    """The names a statement at the top of a file gives a meaning to, if it is of a kind that is run."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {node.name}
-    if isinstance(node, (ast.Assign, ast.AnnAssign)):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
-    return set()
+def _names_made(node: ast.stmt, imported: set[str]) -> set[str]:
+    """The names that a statement at the top of a file gives a meaning to, or changes: ``TABLE[0] = 1`` and ``TABLE.append(1)``
+    make TABLE, but a call of a module's (``plt.show()``) makes nothing."""
+    table = symtable.symtable(ast.unparse(node), "student", "exec")
+    made = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
+    for inner in _outside_functions(node):
+        if isinstance(inner, (ast.Subscript, ast.Attribute)) and isinstance(inner.ctx, ast.Store):
+            made.add(_root(inner))
+        elif isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Call) and isinstance(inner.value.func, ast.Attribute):
+            made |= {_root(inner.value.func)} - imported
+    return made
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """A statement and what is in it, without the bodies of functions: those are not run with it."""
+    yield node
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        for child in ast.iter_child_nodes(node):
+            yield from _outside_functions(child)
+
+
+def _root(node: ast.expr) -> str:
+    """The name at the beginning of ``name.part[0]``; "" if there is none."""
+    while isinstance(node, (ast.Subscript, ast.Attribute)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _names_used(node: ast.stmt) -> set[str]:
@@ -144,7 +163,8 @@ def _names_used(node: ast.stmt) -> set[str]:
 
 
 def functions_of(cells: list[Cell], name: str) -> Callable[..., object]:
-    """The function of that name, with only what it needs having been run.
+    """The function of that name, with only what it needs having been run: a ``def``, or whatever else a name is given to that can
+    be called (a lambda, a method, an import).
 
     Raises
     ------
@@ -153,32 +173,38 @@ def functions_of(cells: list[Cell], name: str) -> Callable[..., object]:
     Exception
         Whatever the student's imports and assignments raise.
     """
-    statements = [(cell, node) for cell in cells for node in cell.tree.body]
-    if not any(
-        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name
-        for _, node in statements
-    ):
-        where = cells[0].name.split(" cell ")[0] if cells else "the file"
+    imported = {
+        (alias.asname or alias.name).split(".")[0]
+        for cell in cells
+        for node in ast.walk(cell.tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    statements = [(cell, node, _names_made(node, imported)) for cell in cells for node in cell.tree.body]
+    where = cells[0].name.split(" cell ")[0] if cells else "the file"
+    if not any(name in made for _, _, made in statements):
         defined = [
-            node.name for _, node in statements if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            node.name for _, node, _ in statements if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         ]
         near = difflib.get_close_matches(name, defined, n=1)
         raise MissingFunction(f"{where} defines no function {name}" + (f", but {near[0]}" if near else ""))
     needed = {name}
     while True:
-        more = {
-            used for _, node in statements if _names_made(node) & needed for used in _names_used(node)
-        } - needed
+        more = {used for _, node, made in statements if made & needed for used in _names_used(node)} - needed
         if not more:
             break
         needed |= more
     module = types.ModuleType("student")
-    for cell, node in statements:
-        if isinstance(node, (ast.Import, ast.ImportFrom)) or _names_made(node) & needed:
+    for cell, node, made in statements:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or made & needed:
             part = ast.Module([node], type_ignores=[])
             exec(compile(part, cell.name, "exec", dont_inherit=True), module.__dict__)
-    found: Callable[..., object] = module.__dict__[name]
-    return found
+    found = module.__dict__.get(name)
+    if not callable(found):
+        what = f"it is of type {type(found).__name__}" if name in module.__dict__ else "its line is not reached"
+        raise MissingFunction(f"{where} defines no function {name}: {what}")
+    called: Callable[..., object] = found
+    return called
 
 
 def where_in(error: BaseException, cells: list[Cell]) -> Place | None:
@@ -190,9 +216,8 @@ def where_in(error: BaseException, cells: list[Cell]) -> Place | None:
         name = trace.tb_frame.f_code.co_filename
         if name in texts:
             line = texts[name][trace.tb_lineno - 1].strip()
-            place = Place(
-                name, trace.tb_lineno, line, tuple(_told(k, v) for k, v in trace.tb_frame.f_locals.items())
-            )
+            there = {k: v for k, v in trace.tb_frame.f_locals.items() if not isinstance(v, types.ModuleType)}
+            place = Place(name, trace.tb_lineno, line, tuple(_told(k, v) for k, v in there.items()))
         trace = trace.tb_next
     return place
 

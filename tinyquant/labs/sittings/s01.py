@@ -9,8 +9,8 @@ __all__ = ["SITTING"]
 SITTING = Sitting(
     number=1,
     name="01_signal",
-    title="A signal in 256 steps",
-    why="A microcontroller stores a number in one byte: of a smooth signal, 256 steps are left, and you decide where they lie.",
+    title="A signal in 256 codes",
+    why="A microcontroller stores a number in one byte: of a smooth signal, 256 codes are left, and you decide where they lie.",
     exercises=(
         Exercise(
             "1.1",

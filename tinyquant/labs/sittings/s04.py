@@ -10,7 +10,7 @@ SITTING = Sitting(
     number=4,
     name="04_multiply_accumulate",
     title="One multiply-accumulate, all integers",
-    why="A chip without a float unit can run a network only if every number on the way, from pixel to answer, is a whole number.",
+    why="A chip without a float unit runs a network fast only if every number on the way, from pixel to answer, is whole.",
     exercises=(
         Exercise(
             "4.1",

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Lab 1. A signal in 256 steps
+# # Lab 1. A signal in 256 codes
 #
-# A microcontroller stores a number in one byte: of a smooth signal, 256 steps are left, and you decide where they lie.
+# A microcontroller stores a number in one byte: of a smooth signal, 256 codes are left, and you decide where they lie.
 #
 # Step through the page first (`tutorials/01_signal` of the repository). Here you write the map yourself: numpy
 # only, the library stays closed. Check on the command line with `tinyquant check 1.1` (add `--watch` to check at

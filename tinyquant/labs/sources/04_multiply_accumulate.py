@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab 4. One multiply-accumulate, all integers
 #
-# A chip without a float unit can run a network only if every number on the way, from pixel to answer, is a
+# A chip without a float unit runs a network fast only if every number on the way, from pixel to answer, is a
 # whole number.
 #
 # Step through the page first (`tutorials/04_multiply_accumulate` of the repository). Here you write that step
