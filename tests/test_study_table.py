@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tinyquant import data, models
+from tinyquant.analysis.over_images import published_error
 from tinyquant.cli import main
 from tinyquant.quantization.calibrate import calibrate
 from tinyquant.quantization.convert import convert
@@ -19,7 +21,7 @@ from tinyquant.quantization.prepare import quantize_model
 from tinyquant.quantization.schemes import TFLITE_INT8
 from tinyquant.study import table_runs
 from tinyquant.study.kept import Kept
-from tinyquant.study.published import PUBLISHED, worth
+from tinyquant.study.published import PUBLISHED, PUBLISHED_IMAGES, PublishedRow, worth
 from tinyquant.study.sweep import sweep
 from tinyquant.study.table import CLAIMS, HEADLINE, Row, summarise, surprises
 from tinyquant.study.table_runs import ARMS, FIRST_SEED, TablePlan, key, right_answers, run_seed
@@ -81,7 +83,8 @@ def test_a_plan_runs_what_is_missing_and_the_long_ones_first():
     plan = TablePlan.of(("mlp", "resnet"), seeds=2, bits=(8, 4))
     kept = Kept(None, "table", plan.settings)
     assert [task.label for task in plan.tasks(kept)][:2] == ["resnet seed 5000", "resnet seed 5001"]
-    kept.add({key("mlp", 5000, 8): {}, key("mlp", 5000, 4): {}, key("mlp", 5001, 4): {}})
+    done = {"images": 8, **dict.fromkeys(ARMS, "ff")}
+    kept.add({key("mlp", 5000, 8): done, key("mlp", 5000, 4): done, key("mlp", 5001, 4): done})
     (left,) = [task for task in plan.tasks(kept) if task.label.startswith("mlp")]
     assert left.arguments[:3] == ("mlp", 5001, (8,)) and left.arguments[-1] == table_runs.WIDTH
 
@@ -127,7 +130,20 @@ def test_a_comparison_counts_seeds_images_and_clear_tests():
     found = made.compare(HEADLINE)
     assert (found.ahead, found.behind, found.level) == (2, 1, 1)
     assert found.student.value == pytest.approx(0.13 / 4) and found.bootstrap.value == pytest.approx(0.13 / 4)
-    assert found.clear == 1  # 2 / 2**9 for nine images of one sign; 2 / 2**5 is above 0.05
+    assert (found.clear_for, found.clear_against) == (1, 0)  # 2 / 2**9 for nine images of one sign; 2 / 2**5 is above 0.05
+
+
+def test_seeds_that_decide_for_and_against_are_counted_apart():
+    """2 / 2**6 is below 0.05, 2 / 2**5 above: one seed for, two against, two undecided."""
+    made = row({"qat": [96, 84, 80, 95, 85], "ptq_longer": [90] * 5})
+    found = made.compare(HEADLINE)
+    assert (found.clear_for, found.clear_against, found.ahead, found.behind) == (1, 2, 2, 3)
+    lines = table_text([made, row({"qat": [80, 80]}, bits=4)]).splitlines()
+    place = next(k for k, line in enumerate(lines) if line.startswith("Seeds whose own images decide"))
+    assert lines[place : place + 2] == [
+        "Seeds whose own images decide (McNemar, p < 0.05 over images) for QAT / for PTQ of the control:",
+        "  mlp W8A8 1 / 2, mlp W4A8 0 / 2.",
+    ]
 
 
 def test_gains_and_losses_that_cancel_are_zero_to_the_last_bit():
@@ -218,28 +234,108 @@ def test_the_surprises_are_said_to_be_found_by_a_sweep_with_their_price():
     assert "in none of 2 runs" in table_text([row({"qat": [90, 90]})])
 
 
+def test_the_bootstrap_agrees_or_is_said_to_decide_otherwise():
+    """Of four gains 1, 1, 1, 9 Student's interval reaches 0, and no drawn mean does; of 1, 2, 2, 1 neither does."""
+    agreed = "The paired bootstrap over seeds says the same everywhere."
+    same, apart = row({"qat": [91, 92, 92, 91]}), row({"qat": [91, 91, 91, 99], "float": [95] * 4}, bits=4)
+    text = table_text([same])
+    assert agreed in text.splitlines() and "decides otherwise" not in text
+    lines = table_text([same, apart]).splitlines()
+    place = next(k for k, line in enumerate(lines) if line.startswith("The paired bootstrap"))
+    assert agreed not in lines and lines[place : place + 3] == [
+        "The paired bootstrap decides otherwise for: QAT beats PTQ, mlp W4A8; QAT beats float + the same epochs,",
+        "  mlp W4A8; QAT beats PTQ of the control, mlp W4A8.",
+        "",
+    ]
+
+
 def test_the_published_rows_stand_beside_with_what_they_are_worth():
-    """0.03 and 0.19 points are inside two standard errors in every reading; 1.46 and 1.49 in none."""
+    """Three differences are clear whatever was not published; the lecture's two are open, and each says what would decide."""
     assert [tuple(published)[1:] for published in PUBLISHED] == [
         (71.03, 69.57, 71.06),
         (70.77, 70.20, 70.01),
         (76.30, 75.95, 76.10),
     ]
-    readings = {(w.network[:12], w.what): w.reading.split()[0] for w in worth()}
-    assert readings["MobileNet v1", "PTQ - float"] == readings["MobileNet v1", "QAT - PTQ"] == "clear"
-    assert readings["MobileNet v1", "QAT - float"] == readings["MobileNet v2", "QAT - PTQ"] == "noise"
-    assert readings["MobileNet v2", "PTQ - float"] == "open:"
-    text = table_text([row({"qat": [90, 91]})])
-    assert 'The lecture\'s "QAT beats float" (MobileNet v1 1.0 224, +0.03): noise in every reading.' in text
-    assert 'The lecture\'s "QAT loses to PTQ" (MobileNet v2 1.0 224, -0.19): noise in every reading.' in text
+    every = "clear, however many images differ"
+    assert [w.reading for w in worth()] == [
+        every, every, "open: clear if under 0.11 % of images differ",
+        "open: clear if under 40.6 % of images differ", "open: clear if under 4.5 % of images differ", every,
+        "open: clear if under 15.3 % of images differ", "open: clear if under 2.8 % of images differ",
+        "open: clear if under 5.0 % of images differ",
+    ]  # fmt: skip
+    right = row({"qat": [90, 91], "ptq": [88, 90], "float": [90, 90]})
+    lines = table_text([right, row({"qat": [90, 91]}, bits=4)]).splitlines()
+    place = next(k for k, line in enumerate(lines) if line.startswith("As if independent"))
+    assert lines[place - 5] == (
+        "  MobileNet v2 1.0 224  QAT - PTQ    -0.19              41.9 %    59.8 %   open: clear if under 4.5 % of images differ"
+    )
+    assert lines[place:-1] == [
+        "As if independent: as if each accuracy had test images of its own, the usual standard error of 0.27 to",
+        "  0.29 points. Networks of one origin differ in less: QAT goes on from what PTQ quantizes.",
+        "Of our images, at 8 bits, so many differ between QAT and PTQ, QAT and float:",
+        "  mlp 1.50 % and 0.50 % (errors 10.0 %).",
+        "Of 9 differences 3 are clear; 6 are open.",
+        'The lecture\'s "QAT beats float" (MobileNet v1 1.0 224, +0.03) cannot be told from noise with what was',
+        "  published: clear if under 0.11 % of images differ.",
+        'The lecture\'s "QAT loses to PTQ" (MobileNet v2 1.0 224, -0.19) cannot be told from noise with what was',
+        "  published: clear if under 4.5 % of images differ.",
+    ]
+    assert "Of our images" not in table_text([row({"qat": [90, 91]}, bits=4)])
+
+
+def test_a_published_difference_stops_being_clear_at_the_share_it_names():
+    """There two standard errors are the difference itself; independent errors give the error of two sets of images."""
+    for found in worth():
+        row_ = next(one for one in PUBLISHED if one.network == found.network)
+        before, after = (
+            {"float": row_.float_, "PTQ": row_.ptq, "QAT": row_.qat}[name] / 100 for name in reversed(found.what.split(" - "))
+        )
+        assert 100 * (after - before) == pytest.approx(found.points, rel=1e-9) and found.least == abs(after - before)
+        assert 100 * published_error(before, after, PUBLISHED_IMAGES, differ=found.independent) == pytest.approx(found.unpaired)
+        if found.clear_below <= 1:
+            edge = published_error(before, after, PUBLISHED_IMAGES, differ=found.clear_below)
+            assert 200 * edge == pytest.approx(abs(found.points))
+        # Most differ when nobody's errors are the other's: the errors of both.
+        assert found.most == pytest.approx((1 - before) + (1 - after))
+
+
+@pytest.mark.parametrize(
+    "accuracies, images, verdict",
+    [
+        # Of 100 images 3, 4 and 5 more: with d of n = 100 images, d^2 (1 + 25) / 100^2 against d / 100 and all 20 errors.
+        ((90, 87), 100, "noise"),  # 0.0234 < 0.03
+        ((90, 86), 100, "open"),  # 0.04 < 0.0416 < 0.24
+        ((92, 88), 100, "open"),
+        ((96, 86), 100, "clear"),  # 0.26 > 0.18
+        ((5, 2), 200, "open"),  # 0.0459 < 0.07, the most if few are right: all of them
+        ((5, 1), 200, "clear"),  # 0.0816 > 0.06
+    ],
+)
+def test_a_published_difference_is_clear_open_or_noise_by_the_shares_there_can_be(accuracies, images, verdict):
+    before, after = accuracies
+    found = worth([PublishedRow("net", before, before, after)], images)[2]
+    assert found.verdict == verdict and found.reading.startswith(verdict)
+    # The same in whole images: `gained` only the second has right, and as many more as it is behind only the first.
+    right, behind = before * images // 100, (before - after) * images // 100
+    clear = set()
+    for gained in range(min(images - right, right - behind) + 1):
+        differ = behind + 2 * gained
+        clear.add(images * behind**2 > 4 * (images * differ - behind**2))
+    assert verdict == {(True,): "clear", (False, True): "open", (False,): "noise"}[tuple(sorted(clear))]
 
 
 def test_the_csv_says_what_the_rows_hold():
     made = row({"qat": [95, 96, 97]}, network="resnet", bits=4)
     (line,) = csv.DictReader(io.StringIO(table_csv([made])))
-    assert (line["network"], line["weight_bits"], line["seeds"], line["images"]) == ("resnet", "4", "3", "100")
+    assert list(line.items())[:5] == [
+        ("network", "resnet"), ("width", "6"), ("weight_bits", "4"), ("seeds", "3"), ("images", "100"),
+    ]  # fmt: skip
+    wide, perceptron = dataclasses.replace(made, width=16), dataclasses.replace(made, network="mlp", width=16)
+    for text in (table_csv([wide, perceptron]), seeds_csv([wide, perceptron])):
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert {one["network"]: one["width"] for one in rows} == {"resnet": "16", "mlp": ""}
     assert float(line["qat_percent"]) == 96.0 and float(line["qat_minus_ptq_longer_points"]) == pytest.approx(6.0)
-    assert line["qat_minus_ptq_longer_verdict"] == "shown" and len(line) == 4 + 3 * len(ARMS) + 4 * len(CLAIMS)
+    assert line["qat_minus_ptq_longer_verdict"] == "shown" and len(line) == 5 + 3 * len(ARMS) + 4 * len(CLAIMS)
     # Student's t at two degrees of freedom is 4.3027; the deviation of 95, 96, 97 is 1.
     assert float(line["qat_high"]) - float(line["qat_low"]) == pytest.approx(2 * 4.3027 / 3**0.5, abs=1e-3)
     seeds = list(csv.DictReader(io.StringIO(seeds_csv([made]))))
@@ -271,6 +367,59 @@ def test_results_of_other_settings_are_not_mixed_in(tmp_path, capsys, monkeypatc
     Kept(tmp_path / "table.json", "table", {}).add({})
     assert main(["study", "table", "--networks", "mlp", "--out", str(tmp_path)]) == 3
     assert "must have been made with settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"qat": None}, "an outcome must have the answers of qat as hexadecimal bits, got none."),
+        ({"qat": 5}, "an outcome must have the answers of qat as hexadecimal bits, got 5."),
+        ({"qat": "fg"}, "an outcome must have the answers of qat as hexadecimal bits, got 'fg'."),
+        ({"ptq": "ff"}, "the answers of ptq must be one bit for each of 12 images and 0 to the end of the last byte, "
+                        "got 8 bits, 'ff'."),
+        ({"ptq": "ffffff"}, "got 24 bits, 'ffffff'."),
+        ({"ptq": "ffff"}, "got 16 bits, 'ffff'."),
+        ({"images": None}, "an outcome must have its number of images, got None."),
+        ({"images": True}, "an outcome must have its number of images, got True."),
+        ({"images": 0}, "an outcome must have its number of images, got 0."),
+    ],
+)  # fmt: skip
+def test_a_damaged_entry_is_named_with_its_file_and_what_to_do(tmp_path, capsys, monkeypatch, change, message):
+    """Before anything is run: answers that are missing, too short, too long, or of more images than there are."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(table_runs, "fit", None)
+    plan, path = TablePlan.of(("mlp",), seeds=2, bits=(8,)), tmp_path / "table.json"
+    whole = {"images": 12, **dict.fromkeys(ARMS, "fff0")}
+    assert right_answers(whole, "qat").tolist() == [True] * 12
+    damaged = {name: value for name, value in (whole | change).items() if value is not None}
+    kept = Kept(path, "table", plan.settings)
+    kept.add({key("mlp", 5000, 8): whole, key("mlp", 5001, 8): damaged})
+    assert main(["study", "table", "--networks", "mlp", "--bits", "8", "--seeds", "2", "--out", str(tmp_path)]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(f"tinyquant: {path}, entry 'mlp W8A8 seed 5001': ") and f"{message} Delete the entry, or move" in said
+    with pytest.raises(ValueError, match="entry 'mlp W8A8 seed 5001'"):
+        summarise(kept, plan)
+
+
+def test_seeds_of_other_test_sets_are_not_summed_up():
+    plan = TablePlan.of(("mlp",), seeds=2, bits=(8,))
+    kept = Kept(None, "table", plan.settings)
+    kept.add({key("mlp", 5000 + n, 8): {"images": 12 - n, **dict.fromkeys(ARMS, "ffe0")} for n in (0, 1)})
+    with pytest.raises(ValueError, match="all seeds of mlp W8A8 must have equally many images, got 11 and 12"):
+        summarise(kept, plan)
+
+
+@pytest.mark.parametrize("inside", ["", "sub"])
+@pytest.mark.parametrize("study", ["table", "acceptable", "shapes"])
+def test_a_file_where_the_folder_should_be_is_named(tmp_path, capsys, monkeypatch, study, inside):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    (tmp_path / "somefile").write_text("mine")
+    out = tmp_path / "somefile" / inside
+    assert main(["study", study, "--out", str(out)]) == 3
+    assert capsys.readouterr().err == (
+        f"tinyquant: --out must be a folder, got {out}: {tmp_path / 'somefile'} is a file. Name another.\n"
+    )
+    assert (tmp_path / "somefile").read_text() == "mine"
 
 
 def test_what_differs_in_the_settings_is_named_and_nothing_else(tmp_path):

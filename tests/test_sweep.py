@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from tinyquant.study import sweep as sweep_module
-from tinyquant.study.kept import Kept
+from tinyquant.study.kept import Kept, as_json
 from tinyquant.study.sweep import Progress, SweepError, Task, processors, sweep
 
 SETTINGS = {"n": 5, "ends": (0, 1)}
@@ -87,6 +91,132 @@ def test_a_failure_on_an_executor_names_its_task_and_cancels_what_waits():
     with pytest.raises(SweepError, match="from seed 2: two"):
         sweep(fail_at_two, tasks(6), Kept(None, "s", {}), executor=ByHand())
     assert all(future.cancelled() for future in made[3:])
+
+
+@pytest.mark.parametrize("number, said", [
+    (np.int64(3), "Object of type int64 is not JSON serializable"),
+    (float("nan"), "Out of range float values are not JSON compliant"),
+])  # fmt: skip
+@pytest.mark.parametrize("where", ["here", "threads"])
+def test_what_cannot_be_kept_is_a_failure_of_its_task_and_changes_nothing(tmp_path, number, said, where):
+    kept = Kept(tmp_path / "kept.json", "s", {})
+    kept.add({"before": {"right": 1}})
+    before = kept.path.read_bytes()
+    message = f"got from seed 0: a result must be what JSON holds, got for 'seed 0': {said}.* What was finished is kept"
+    with ThreadPoolExecutor(1) as threads, pytest.raises(SweepError, match=message):
+        on = {"jobs": 1} if where == "here" else {"executor": threads}
+        sweep(lambda seed: {"seed 0": {"right": number}}, tasks(1), kept, **on)
+    with pytest.raises(ValueError, match=r"Give plain and finite numbers: int\(n\), float\(x\)\."):
+        kept.add({"good": {"right": 2}, "seed 0": {"right": number}})
+    assert kept.results == {"before": {"right": 1}} and kept.path.read_bytes() == before
+
+
+def test_results_are_the_same_in_memory_as_from_the_file(tmp_path):
+    kept = Kept(tmp_path / "kept.json", "s", {})
+    kept.add({"one": {"pair": (1, 2.5)}})
+    assert kept.results == {"one": {"pair": [1, 2.5]}} == Kept(tmp_path / "kept.json", "s", {}).results
+    with pytest.raises(ValueError, match="results must be a dict of key to outcome, got list"):
+        as_json([1])
+    with pytest.raises(ValueError, match="results must be a dict of text to dict, got 3: dict"):
+        as_json({3: {}})
+    with pytest.raises(ValueError, match="got 'a': int"):
+        as_json({"a": 1})
+
+
+def test_an_executor_that_takes_nothing_is_said_to():
+    threads = ThreadPoolExecutor(1)
+    threads.shutdown()
+    message = "the executor must take every task, got at seed 0: cannot schedule new futures after shutdown. Hand in one that is"
+    with pytest.raises(SweepError, match=message):
+        sweep(draw, tasks(2, 5), Kept(None, "s", {}), executor=threads)
+
+
+KILLED = """
+import sys, time
+from tinyquant.study.kept import Kept
+from tinyquant.study.sweep import Task, sweep
+
+def wait(n):
+    time.sleep(0 if n < 3 else 600)
+    return {str(n): {"n": n}}
+
+if __name__ == "__main__":
+    tasks = [Task(str(n), (n,)) for n in range(9)]
+    sweep(wait, tasks, Kept(sys.argv[1], "s", {}), jobs=2, progress=lambda now: print(now.done, flush=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its processes know no signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_a_run_that_is_killed_leaves_no_process_and_a_sound_file(tmp_path, name):
+    """Nobody holds its output any more: reading it comes to an end, though the processes had ten minutes of work."""
+    script, path = tmp_path / "killed.py", tmp_path / "kept.json"
+    script.write_text(KILLED)
+    run = subprocess.Popen(
+        [sys.executable, str(script), str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for line in run.stdout:
+            if line == "3\n":
+                break
+        run.send_signal(getattr(signal, name))
+        run.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        raise
+    assert run.returncode == -getattr(signal, name)
+    assert Kept(path, "s", {}).results == {str(n): {"n": n} for n in range(3)}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept.json", "killed.py"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock on a folder there, as `Kept.add` says")
+def test_two_studies_at_once_keep_what_the_other_found(tmp_path):
+    """Each reads what is there before it writes, alone: 80 results of eight writers, all in the file."""
+    path = tmp_path / "kept.json"
+    writers = [Kept(path, "s", SETTINGS) for _ in range(8)]
+
+    def work(number, kept):
+        for n in range(10):
+            kept.add({f"{number} {n}": {"n": n}})
+
+    threads = [threading.Thread(target=work, args=pair) for pair in enumerate(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Kept(path, "s", SETTINGS).results == {f"{k} {n}": {"n": n} for k in range(8) for n in range(10)}
+    assert [file.name for file in tmp_path.iterdir()] == ["kept.json"]
+
+
+def test_a_file_that_became_another_studys_meanwhile_is_refused_and_left(tmp_path):
+    path = tmp_path / "kept.json"
+    late = Kept(path, "s", {"n": 1})
+    Kept(path, "s", {"n": 2}).add({"a": {"n": 2}})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="must have been made with settings n 1, got n 2"):
+        late.add({"b": {"n": 1}})
+    assert path.read_bytes() == before
+
+
+def test_a_path_may_be_text_and_lie_in_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Kept("kept.json", "s", {}).add({"a": {"n": 1}})
+    assert Kept("kept.json", "s", {}).results == {"a": {"n": 1}}
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Kept("nowhere/kept.json", "s", {}).add({"a": {"n": 1}})
+
+
+def test_what_a_reader_refuses_is_named_with_file_and_entry():
+    kept = Kept(None, "s", {})
+    kept.add({"a": {"n": 1}})
+    assert kept.read("a", lambda outcome: outcome["n"]) == 1
+
+    def refuse(outcome):
+        raise ValueError("n must be even, got 1.")
+
+    with pytest.raises(ValueError, match="^the results, entry 'a': n must be even, got 1. Delete the entry, or move the file"):
+        kept.read("a", refuse)
 
 
 @pytest.mark.slow

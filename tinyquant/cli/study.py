@@ -17,7 +17,7 @@ from tinyquant.interop.files import write_atomically
 from tinyquant.study.doctor import Doctors, doctor_csv, doctor_text
 from tinyquant.study.doctor_runs import SETTINGS, run_doctor
 from tinyquant.study.kept import Kept, Outcome
-from tinyquant.study.shapes import shapes_csv, shapes_text
+from tinyquant.study.shapes import all_numbers, shapes_csv, shapes_text
 from tinyquant.study.shapes_runs import SHAPE_SETTINGS, run_shapes
 from tinyquant.study.sweep import Progress, SweepError, Task, sweep
 from tinyquant.study.table import summarise
@@ -85,7 +85,7 @@ def _add_table(studies: Any) -> None:
 def _table(args: argparse.Namespace) -> int:
     """Run what is missing, print the table, write it as text and CSV."""
     plan = TablePlan.of(args.networks, seeds=args.seeds, bits=args.bits, width=args.width)
-    args.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(args.out)
     # Another width is another table, with files of its own.
     ending = "" if args.width == WIDTH else f"_width{args.width}"
     kept = Kept(args.out / f"table{ending}.json", "table", plan.settings)
@@ -109,21 +109,36 @@ def _acceptable(args: argparse.Namespace) -> int:
 
 def _shapes(args: argparse.Namespace) -> int:
     """The published shapes."""
-    outcomes = _outcomes(args, "shapes", run_shapes, SHAPE_SETTINGS, seeds=8)
+    outcomes = _outcomes(args, "shapes", run_shapes, SHAPE_SETTINGS, seeds=8, read=all_numbers)
     return _told(args, "shapes", shapes_text(outcomes), shapes_csv(outcomes))
 
 
-def _outcomes(args: argparse.Namespace, name: str, function: Any, settings: dict[str, Any], *, seeds: int) -> list[Outcome]:
-    """Run the seeds that are missing; all of them in order."""
+def _outcomes(
+    args: argparse.Namespace, name: str, function: Any, settings: dict[str, Any], *, seeds: int,
+    read: Callable[[Outcome], Outcome] = dict,
+) -> list[Outcome]:
+    """Run the seeds that are missing; all of them in order, each as `read` gives it, which refuses a damaged one."""
     count = seeds if args.seeds is None else args.seeds
     if count < 2:
         raise ValueError(f"seeds must be 2 or more, got {count}. One seed has no interval.")
-    args.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(args.out)
     kept = Kept(args.out / f"{name}.json", name, settings)
     keys = [f"seed {seed:03d}" for seed in range(count)]
+    for key in keys:
+        if key in kept.results:
+            kept.read(key, read)
     tasks = [Task(key, (seed, settings)) for seed, key in enumerate(keys) if key not in kept.results]
     sweep(function, tasks, kept, jobs=args.jobs, progress=_shown_line())
-    return [kept.results[key] for key in keys]
+    return [kept.read(key, read) for key in keys]
+
+
+def _make_folder(path: Path) -> None:
+    """The folder of results."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        taken = next(part for part in (path, *path.parents) if part.is_file() or part.is_symlink())
+        raise ValueError(f"--out must be a folder, got {path}: {taken} is a file. Name another.") from None
 
 
 def _told(args: argparse.Namespace, name: str, text: str, table: str) -> int:

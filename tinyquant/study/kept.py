@@ -1,20 +1,29 @@
 """The results of a study in one file, so that what took an hour is not lost and a study can go on where it stopped.
 
 The file is JSON text: what it is, the settings it was made with, and one entry a result. It is written whole after every
-result that comes in; results made with other settings are not mixed with it.
-With this module one can keep results and find them again (`Kept`).
+result that comes in, together with what other studies at work on the same file have put there meanwhile; results made with other
+settings are not mixed with it.
+With this module one can keep results and find them again (`Kept`), and see what a file would give back (`as_json`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tinyquant.interop.files import write_atomically
 
-__all__ = ["Kept", "Outcome"]
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["Kept", "Outcome", "as_json"]
+
+_T = TypeVar("_T")
 
 Outcome = dict[str, Any]
 """What one run gives: names to numbers, texts, or lists of them; what JSON holds."""
@@ -27,7 +36,7 @@ class Kept:
 
     Parameters
     ----------
-    path : path or None
+    path : path, str or None
         Read if it is there. None keeps nothing.
     study : str
         Which study; part of what must agree.
@@ -52,20 +61,54 @@ class Kept:
     {'mlp, seed 0': {'right': 440}}
     """
 
-    def __init__(self, path: Path | None, study: str, settings: Mapping[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str] | None, study: str, settings: Mapping[str, Any]) -> None:
+        self.path = None if path is None else Path(path)
         # Through text, so that settings compare as a file has them: tuples become lists.
         self.header: dict[str, Any] = json.loads(json.dumps({**_FORMAT, "study": study, "settings": dict(settings)}))
         self.results: dict[str, Outcome] = {}
-        if path is not None and path.exists():
-            self.results = self._read(path)
+        if self.path is not None and self.path.exists():
+            self.results = self._read(self.path)
 
     def add(self, found: Mapping[str, Outcome]) -> None:
-        """Take results in, and write the file."""
-        self.results.update(found)
-        if self.path is not None:
+        """Take results in, and write the file with what it holds already.
+
+        Raises
+        ------
+        ValueError
+            If a result is not what JSON holds: nothing is taken in. If the file has become something else: it is left as it is.
+
+        Notes
+        -----
+        One writer at a time, by a lock on the folder, so that of two studies at once neither drops what the other found. Without
+        such locks (Windows, some network folders) a result that both wrote in the same instant may be lost; it runs again.
+        """
+        self.results.update(as_json(found))
+        if self.path is None:
+            return
+        with _alone_in(Path(os.path.realpath(self.path)).parent):
+            there = self._read(self.path) if self.path.exists() else {}
+            self.results = {**there, **self.results}
             text = json.dumps({**self.header, "results": dict(sorted(self.results.items()))}, indent=0, allow_nan=False)
             write_atomically(self.path, (text + "\n").encode("ascii"))
+
+    def read(self, key: str, how: Callable[[Outcome], _T]) -> _T:
+        """What `how` makes of a result; what it refuses is named with the file and the entry.
+
+        Raises
+        ------
+        KeyError
+            If there is no such result.
+        ValueError
+            If `how` raises one: the entry is damaged.
+        """
+        outcome = self.results[key]
+        try:
+            return how(outcome)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path or 'the results'}, entry {key!r}: {error} "
+                "Delete the entry, or move the file away: what is missing is run again."
+            ) from None
 
     def _read(self, path: Path) -> dict[str, Outcome]:
         """The results of a file of this very study."""
@@ -88,6 +131,51 @@ class Kept:
         if not isinstance(results, dict) or not all(isinstance(outcome, dict) for outcome in results.values()):
             raise ValueError(f"{path} must hold results, got none. Move it away, or name another file.")
         return results
+
+
+def as_json(found: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Results as a file gives them back: tuples become lists.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not what JSON holds.
+
+    Examples
+    --------
+    >>> as_json({"seed 3": {"right": (440, 441)}})
+    {'seed 3': {'right': [440, 441]}}
+    """
+    if not isinstance(found, Mapping):
+        raise ValueError(f"results must be a dict of key to outcome, got {type(found).__name__}.")
+    made = {}
+    for key, outcome in found.items():
+        if not isinstance(key, str) or not isinstance(outcome, dict):
+            raise ValueError(f"results must be a dict of text to dict, got {key!r}: {type(outcome).__name__}.")
+        try:
+            made[key] = json.loads(json.dumps(outcome, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"a result must be what JSON holds, got for {key!r}: {error}. Give plain and finite numbers: int(n), float(x)."
+            ) from None
+    return made
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else who asks for this is in the folder meanwhile; the end of a process, of any kind, gives it free."""
+    lock = None
+    if sys.platform != "win32":
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # no such folder: writing will say so; no locks on this kind of disk: results are merged all the same
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def _apart(want: Any, got: Any) -> tuple[str, str]:

@@ -20,15 +20,18 @@ from tinyquant.quantization.adaround import adaround
 from tinyquant.quantization.calibrate import Calibration, calibrate
 from tinyquant.quantization.equalize import equalize, spread_channels
 from tinyquant.quantization.gram_rounding import gram_round
+from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.prepare import quantize_model
 from tinyquant.quantization.rounding_decisions import RoundingProblem, round_layers
-from tinyquant.quantization.schemes import TFLITE_INT8, Scheme
+from tinyquant.quantization.schemes import TFLITE_INT8, WEIGHT_ONLY_INT8, Scheme
 from tinyquant.study.kept import Outcome
 from tinyquant.training import evaluate, fit
 
-__all__ = ["COLD_BATCHES", "COLD_MOMENTUM", "LSQ_RATES", "SHAPE_SETTINGS", "run_shapes"]
+__all__ = ["COLD_BATCHES", "COLD_MOMENTUM", "DRAWS", "LSQ_RATES", "ROUNDED", "SHAPE_SETTINGS", "run_shapes"]
 
 SPREADS = (1, 10, 100, 1000)
+ROUNDED = ("all layers", "first layer")
+DRAWS = 100
 LSQ_RATES = (0.01, 0.0001)
 COLD_MOMENTUM = 0.999
 COLD_START = 6.0
@@ -42,8 +45,9 @@ SHAPE_SETTINGS: dict[str, Any] = {
     "lsq": {"epochs": 8, "optimizer": "sgd", "batch_size": 64, "schedule": "cosine"},
     "lsq_rates": LSQ_RATES,
     "lsq_scale": "step",
+    "rounding": {"layers": ROUNDED, "draws": DRAWS},
 }
-"""Arguments of `fit`; then what else LSQ's results depend on: a file made with other rates is refused by name."""
+"""Arguments of `fit`; then what else the results depend on, or what is counted: a file made with others is refused by name."""
 
 
 def run_shapes(seed: int, settings: dict[str, Any]) -> dict[str, Outcome]:
@@ -75,7 +79,8 @@ def run_shapes(seed: int, settings: dict[str, Any]) -> dict[str, Outcome]:
             found[f"{name} W{bits} PTQ"] = bench.score(fq)
             fit(fq, bench.x, bench.y, **settings[qat], seed=1000 + seed)
             found[f"{name} W{bits} QAT"] = bench.score(fq)
-    found |= {f"mlp {key}": value for part in (_rounding, _cold) for key, value in part(own, seed).items()}
+    found |= {f"mlp {key}": value for key, value in _rounding(own, seed, settings["rounding"]["draws"]).items()}
+    found |= {f"mlp {key}": value for key, value in _cold(own, seed).items()}
     found |= {f"mlp {key}": value for key, value in _lsq(own, seed, settings["lsq"]).items()}
     return {f"seed {seed:03d}": found}
 
@@ -123,22 +128,27 @@ def _biases(bench: _Bench, seed: int) -> dict[str, float]:
     }
 
 
-def _rounding(bench: _Bench, seed: int) -> dict[str, float]:
-    """Weights of few bits, rounded in six ways; activations as always."""
-    found = {}
+def _rounding(bench: _Bench, seed: int, draws: int) -> dict[str, float]:
+    """Few bits, six ways to round: the weights of all layers, activations as always; of the first layer, all else in float."""
+    found: dict[str, float] = {}
+    x = bench.x[:CALIBRATION_ROWS]
     rng = np.random.default_rng([seed, 3])
     for bits in (4, 3, 2):
-        fq = quantize_model(bench.model, bench.seen, scheme=TFLITE_INT8.replace(weight_bits=bits))
-        x = bench.x[:CALIBRATION_ROWS]
-        found[f"W{bits} nearest"] = bench.score(fq)
-        found[f"W{bits} adaround"] = bench.score(adaround(fq, x, iterations=300))
-        found[f"W{bits} coordinate descent"] = bench.score(gram_round(fq, x))
-        for mode in ("floor", "ceil"):
-            found[f"W{bits} {mode}"] = bench.score(round_layers(fq, x[:64], _by_mode(mode)))
-        drawn = [bench.score(round_layers(fq, x[:64], _by_mode("stochastic", rng))) for _ in range(5)]
-        found[f"W{bits} stochastic, mean of 5"] = float(np.mean(drawn))
-        found[f"W{bits} stochastic, best of 5"] = float(np.max(drawn))
+        first = WEIGHT_ONLY_INT8.replace(exclude=True).annotate("fc1", exclude=False, weight_bits=bits)
+        for layers, scheme in zip(ROUNDED, (TFLITE_INT8.replace(weight_bits=bits), first), strict=True):
+            fq = quantize_model(bench.model, bench.seen, scheme=scheme)
+            ways = {"nearest": fq, "AdaRound": adaround(fq, x, iterations=300), "descent": gram_round(fq, x)}
+            ways |= {mode: _rounded(fq, bench, mode) for mode in ("floor", "ceil")}
+            found |= {f"W{bits} {layers} {way}": bench.score(model) for way, model in ways.items()}
+            drawn = [bench.score(_rounded(fq, bench, "stochastic", rng)) for _ in range(draws)]
+            found[f"W{bits} {layers} stochastic"] = float(np.mean(drawn))
+            found[f"W{bits} {layers} best"] = float(np.max(drawn))
     return found
+
+
+def _rounded(fq: FakeQuantModel, bench: _Bench, mode: str, rng: np.random.Generator | None = None) -> FakeQuantModel:
+    """Every weight rounded alike; no inputs are looked at, but `round_layers` wants one."""
+    return round_layers(fq, bench.x[:1], _by_mode(mode, rng))
 
 
 def _by_mode(mode: str, rng: np.random.Generator | None = None) -> Callable[[RoundingProblem], np.ndarray]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tinyquant.study.kept import Kept, Outcome
+from tinyquant.study.kept import Kept, Outcome, as_json
 
 __all__ = ["Progress", "SweepError", "Task", "processors", "sweep"]
 
@@ -115,7 +116,8 @@ def sweep(
     ValueError
         If jobs is below 1.
     SweepError
-        If a task raises or its process dies; the tasks that wait are not begun.
+        If a task raises, its process dies, what it returns cannot be kept, or the executor takes no tasks; the tasks that wait
+        are not begun.
 
     Examples
     --------
@@ -133,7 +135,7 @@ def sweep(
     elif jobs == 1 or len(tasks) < 2:
         for task in tasks:
             try:
-                found = function(*task.arguments)
+                found = as_json(function(*task.arguments))
             except Exception as error:
                 raise _failed(task, error) from error
             kept.add(found)
@@ -141,7 +143,8 @@ def sweep(
     else:
         # A fresh interpreter for each: a forked one has numpy, and its number of threads, loaded already.
         fresh = multiprocessing.get_context("spawn")
-        with _one_thread_each(), ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=fresh) as pool:
+        count = min(jobs, len(tasks))
+        with _one_thread_each(), ProcessPoolExecutor(count, mp_context=fresh, initializer=_end_with_parent) as pool:
             _run_on(pool, function, tasks, kept, watch)
 
 
@@ -152,12 +155,19 @@ def _run_on(
     waiting: dict[Future[dict[str, Outcome]], Task] = {}
     try:
         for task in tasks:
-            waiting[executor.submit(function, *task.arguments)] = task
+            try:
+                future = executor.submit(function, *task.arguments)
+            except RuntimeError as error:
+                raise SweepError(
+                    f"the executor must take every task, got at {task.label}: {error}. "
+                    "Hand in one that is running. What was finished is kept."
+                ) from error
+            waiting[future] = task
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 task = waiting.pop(future)
                 try:
-                    found = future.result()
+                    found = as_json(future.result())
                 except Exception as error:
                     raise _failed(task, error) from error
                 kept.add(found)
@@ -194,6 +204,22 @@ class _Watch:
             seconds = time.perf_counter() - self.begin
             left = seconds * (self.cost - self.paid) / self.paid if self.paid else None
             self.tell(Progress(self.done, self.total, seconds, left, label))
+
+
+def _end_with_parent() -> None:
+    """In a process of ours: end when the one that began it has ended.
+
+    One that is killed cannot tell its processes to stop. They would wait for tasks for ever, and whoever reads what was printed
+    would wait for them.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tinyquant.analysis.intervals import Interval
 from tinyquant.analysis.over_images import McNemar, mcnemar, right_or_wrong
 from tinyquant.analysis.over_seeds import paired_bootstrap, t_interval
 from tinyquant.study.kept import Kept
-from tinyquant.study.table_runs import ARMS, FIRST_SEED, WIDTH, TablePlan, key, right_answers
+from tinyquant.study.table_runs import ARMS, FIRST_SEED, WIDTH, TablePlan, all_answers, key
 
 __all__ = ["CLAIMS", "HEADLINE", "Claim", "Difference", "Row", "Surprise", "summarise", "surprises"]
 
@@ -51,8 +51,8 @@ class Difference:
         Of better minus worse, over seeds.
     ahead, behind, level : int
         Seeds.
-    clear : int
-        Seeds whose own test images decide for either side, McNemar p < 0.05.
+    clear_for, clear_against : int
+        Seeds whose own test images decide for the better, and for the worse, McNemar p < 0.05.
     """
 
     claim: Claim
@@ -61,7 +61,8 @@ class Difference:
     ahead: int
     behind: int
     level: int
-    clear: int
+    clear_for: int
+    clear_against: int
 
     @property
     def verdict(self) -> str:
@@ -135,7 +136,8 @@ class Row:
             int(np.sum(images > 0)),
             int(np.sum(images < 0)),
             int(np.sum(images == 0)),
-            sum(test.p < 0.05 for test in tests),
+            sum(test.p < 0.05 and test.images > 0 for test in tests),
+            sum(test.p < 0.05 and test.images < 0 for test in tests),
         )
 
     def _as_fraction(self, found: Interval) -> Interval:
@@ -171,13 +173,20 @@ def summarise(kept: Kept, plan: TablePlan) -> list[Row]:
     ------
     KeyError
         If a seed was not run yet.
+    ValueError
+        If what is kept of one is damaged.
     """
     rows = []
     for network in plan.networks:
         for bits in plan.bits[network]:
-            outcomes = [kept.results[key(network, seed, bits)] for seed in plan.seeds_of(network)]
-            right = np.array([[right_answers(one, arm) for arm in ARMS] for one in outcomes])
-            rows.append(Row(network, bits, right, plan.first_seed, plan.width))
+            answers = [kept.read(key(network, seed, bits), all_answers) for seed in plan.seeds_of(network)]
+            images = sorted({one.shape[1] for one in answers})
+            if len(images) > 1:
+                raise ValueError(
+                    f"{kept.path or 'the results'}: all seeds of {network} W{bits}A8 must have equally many images, "
+                    f"got {' and '.join(map(str, images))}. Move the file away, or delete the entries that differ."
+                )
+            rows.append(Row(network, bits, np.array(answers), plan.first_seed, plan.width))
     return rows
 
 

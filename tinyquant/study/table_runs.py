@@ -53,7 +53,7 @@ from tinyquant.study.kept import Kept, Outcome
 from tinyquant.study.sweep import Task
 from tinyquant.training import fit, predict
 
-__all__ = ["ARMS", "EXTRA", "FIRST_SEED", "WIDTH", "TablePlan", "right_answers", "run_seed"]
+__all__ = ["ARMS", "EXTRA", "FIRST_SEED", "WIDTH", "TablePlan", "all_answers", "right_answers", "run_seed"]
 
 ARMS = ("float", "ptq", "qat", "longer", "ptq_longer")
 """The five columns: float, PTQ, QAT, float + the same epochs, PTQ of that."""
@@ -155,11 +155,13 @@ class TablePlan:
         return {**fixed, "recipes": self.recipes, "extra": self.extra}
 
     def tasks(self, kept: Kept) -> list[Task]:
-        """What is not kept yet."""
+        """What is not kept yet; a ValueError if an entry that is kept cannot be read."""
         made = []
         for name in self.networks:
             for seed in self.seeds_of(name):
                 bits = tuple(width for width in self.bits[name] if key(name, seed, width) not in kept.results)
+                for width in set(self.bits[name]) - set(bits):
+                    kept.read(key(name, seed, width), all_answers)
                 if bits:
                     first, each = _COST[name]
                     arguments = (name, seed, bits, self.recipes[name], self.extra[name], self.width)
@@ -220,9 +222,38 @@ def run_seed(
 
 
 def right_answers(outcome: Outcome, arm: str) -> np.ndarray:
-    """(images,) bool: the test images that one of the five networks has right."""
-    packed = np.frombuffer(bytes.fromhex(outcome[arm]), np.uint8)
-    return np.unpackbits(packed, count=outcome["images"]).astype(bool)
+    """(images,) bool: the test images that one of the five networks has right.
+
+    Raises
+    ------
+    ValueError
+        If the outcome has no such answers, or not one for each image.
+    """
+    images, answers = outcome.get("images"), outcome.get(arm)
+    if not isinstance(images, int) or isinstance(images, bool) or images < 1:
+        raise ValueError(f"an outcome must have its number of images, got {images!r}.")
+    try:
+        packed = np.frombuffer(bytes.fromhex(answers), np.uint8) if isinstance(answers, str) else None
+    except ValueError:
+        packed = None
+    if packed is None:
+        raise ValueError(f"an outcome must have the answers of {arm} as hexadecimal bits, got {_shortened(answers)}.")
+    bits = np.unpackbits(packed).astype(bool)
+    if bits.size != -images % 8 + images or bits[images:].any():
+        raise ValueError(f"the answers of {arm} must be one bit for each of {images} images and 0 to the end of the last byte, "
+                         f"got {bits.size} bits, {_shortened(answers)}.")  # fmt: skip
+    return bits[:images]
+
+
+def all_answers(outcome: Outcome) -> np.ndarray:
+    """(5, images) bool: the right answers of `ARMS`; a ValueError as of `right_answers`."""
+    return np.array([right_answers(outcome, arm) for arm in ARMS])
+
+
+def _shortened(answers: object) -> str:
+    """As much as a message needs."""
+    said = repr(answers)
+    return "none" if answers is None else said if len(said) < 40 else f"{said[:36]}...'"
 
 
 def _network(name: str, seed: int, width: int) -> Sequential:

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from tinyquant.analysis.over_seeds import t_interval
-from tinyquant.study.published import PUBLISHED, PUBLISHED_IMAGES, SHARES, worth
+from tinyquant.study.published import PUBLISHED, PUBLISHED_IMAGES, worth
 from tinyquant.study.table import CLAIMS, HEADLINE, Claim, Row, surprises
 from tinyquant.study.table_runs import ARMS, EXTRA, USUAL_WIDTH
 
@@ -26,20 +26,23 @@ _PLAIN = next(claim for claim in CLAIMS if (claim.better, claim.worse) == ("qat"
 
 def table_text(rows: Sequence[Row]) -> str:
     """The whole answer, some 105 columns wide."""
-    parts = [_means(rows), _differences(rows), _claims(rows), _surprises(rows), _published()]
+    parts = [_means(rows), _differences(rows), _claims(rows), _surprises(rows), _published(rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def table_csv(rows: Sequence[Row]) -> str:
-    """One line a network and width: means in percent, differences in points, each with the ends of its interval over seeds."""
-    head = ["network", "weight_bits", "seeds", "images"]
+    """One line a network and bits: means in percent, differences in points, each with the ends of its interval over seeds.
+
+    width: channels of a convolutional network at the stem; empty for the MLP.
+    """
+    head = ["network", "width", "weight_bits", "seeds", "images"]
     head += [f"{arm}_{what}" for arm in ARMS for what in ("percent", "low", "high")]
     for claim in CLAIMS:
         name = _minus(claim)
         head += [f"{name}_points", f"{name}_low", f"{name}_high", f"{name}_verdict"]
     lines: list[list[object]] = [[*head]]
     for row in rows:
-        line: list[object] = [row.network, row.bits, row.seeds, row.images]
+        line: list[object] = [row.network, _stem(row), row.bits, row.seeds, row.images]
         for arm in ARMS:
             mean = t_interval(row.column(arm))
             line += [f"{100 * end:.4f}" for end in (mean.value, mean.low, mean.high)]
@@ -52,11 +55,13 @@ def table_csv(rows: Sequence[Row]) -> str:
 
 
 def seeds_csv(rows: Sequence[Row]) -> str:
-    """One line a network, width and seed: how many test images each of the five networks has right."""
-    lines: list[list[object]] = [["network", "weight_bits", "seed", "images", *(f"{arm}_right" for arm in ARMS)]]
+    """One line a network, bits and seed: how many test images each of the five networks has right."""
+    lines: list[list[object]] = [
+        ["network", "width", "weight_bits", "seed", "images", *(f"{arm}_right" for arm in ARMS)]
+    ]
     for row in rows:
         for seed, right in enumerate(row.right.sum(axis=2), row.first_seed):
-            lines.append([row.network, row.bits, seed, row.images, *map(int, right)])
+            lines.append([row.network, _stem(row), row.bits, seed, row.images, *map(int, right)])
     return _csv(lines)
 
 
@@ -108,8 +113,11 @@ def _differences(rows: Sequence[Row]) -> str:
             images = f"{row.images * found.student.value:+.1f} of {row.images}"
             seeds = f"{found.ahead} / {found.behind}"
             lines.append(f"  {row.name:<15}{points:>+8.2f}{ends:>19}{images:>16}{seeds:>23}   {found.verdict}")
-    clear = ", ".join(f"{row.name} {row.compare(HEADLINE).clear}".replace(" ", _SOLID) for row in rows)
-    lines += _filled(f"Seeds that their own images decide against the control (McNemar, p < 0.05 over images): {clear}.")
+    headlines = [(row.name, row.compare(HEADLINE)) for row in rows]
+    clear = ", ".join(f"{name} {found.clear_for} / {found.clear_against}".replace(" ", _SOLID) for name, found in headlines)
+    lines += _filled(
+        f"Seeds whose own images decide (McNemar, p < 0.05 over images) for QAT / for PTQ of the control: {clear}."
+    )
     return "\n".join(lines)
 
 
@@ -160,7 +168,7 @@ def _surprises(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _published() -> str:
+def _published(rows: Sequence[Row]) -> str:
     """The lecture's rows and what they are worth."""
     lines = [
         f"Published (ImageNet, {PUBLISHED_IMAGES:,} images, 8 bits; no seeds, no answers image by image, no control)",
@@ -168,27 +176,53 @@ def _published() -> str:
     ]
     for row in PUBLISHED:
         lines.append(f"{row.network:<23}{row.float_:>9.2f}{row.ptq:>9.2f}{row.float_ - row.ptq:>8.2f}{row.qat:>9.2f}")
-    shares = " / ".join(f"{100 * share:.0f} %" for share in SHARES)
     lines += [
         "",
-        "What their differences are worth: points, and the standard error over images",
-        f"{'':<43}as if on other    on the same ones, {shares}",
-        f"{'':<43}images            right under only one",
+        "What their differences are worth: clear where two standard errors over images do not reach 0. That depends on how",
+        "many images differ, that is, are right under only one of the two networks. It was not published. It is at",
+        "least the difference, and:",
+        f"{'':<36}points{'as if independent':>20}{'at most':>10}",
     ]
     for found in worth():
-        paired = " / ".join(f"{error:.2f}" for error in found.paired)
-        errors = f"{found.unpaired:>7.2f}{paired:>25}"
-        lines.append(f"  {found.network:<22}{found.what:<12}{found.points:>+6.2f}{errors}           {found.reading}")
+        shares = f"{100 * found.independent:>18.1f} %{100 * found.most:>8.1f} %"
+        lines.append(f"  {found.network:<22}{found.what:<12}{found.points:>+6.2f}{shares}   {found.reading}")
+    errors = [f"{found.unpaired:.2f}" for found in worth()]
+    lines += _filled(
+        "As if independent: as if each accuracy had test images of its own, the usual standard error of "
+        f"{min(errors)} to {max(errors)} points. Networks of one origin differ in less: QAT goes on from what PTQ quantizes."
+    )
+    ours = [
+        f"{row.network} {_differ(row, 'qat', 'ptq')} and {_differ(row, 'qat', 'float')} "
+        f"(errors {100 - 100 * float(row.column('float').mean()):.1f} %)".replace(" ", _SOLID)
+        for row in rows
+        if row.bits == 8
+    ]
+    if ours:
+        lines += _filled(f"Of our images, at 8 bits, so many differ between QAT and PTQ, QAT and float: {', '.join(ours)}.")
     kinds: dict[str, int] = {}
     for found in worth():
-        kinds[found.reading] = kinds.get(found.reading, 0) + 1
-    told = "; ".join(f"{count} {'is' if count == 1 else 'are'} {reading.split(':')[0]}" for reading, count in kinds.items())
-    lines.append(f"Of {sum(kinds.values())} differences {told} (two standard errors).")
+        kinds[found.verdict] = kinds.get(found.verdict, 0) + 1
+    told = "; ".join(f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in kinds.items())
+    lines.append(f"Of {sum(kinds.values())} differences {told}.")
     for text, network, what in (("QAT beats float", 0, "QAT - float"), ("QAT loses to PTQ", 1, "QAT - PTQ")):
         one = next(w for w in worth() if (w.network, w.what) == (PUBLISHED[network].network, what))
-        lines.append(f"The lecture's \"{text}\" ({one.network}, {one.points:+.2f}): {one.reading}.")
+        reading = one.reading.removeprefix("open: ")
+        lines += _filled(f'The lecture\'s "{text}" ({one.network}, {one.points:+.2f}) {_SURE[one.verdict]}: {reading}.')
     lines.append("None of this is over seeds: what training again would give was not published.")
     return "\n".join(lines)
+
+
+_SURE = {
+    "clear": "is more than noise over images",
+    "open": "cannot be told from noise with what was published",
+    "noise": "is noise over images",
+}
+
+
+def _differ(row: Row, one: str, other: str) -> str:
+    """The share of images that two networks of a row do not both have right or wrong, in percent."""
+    apart = row.right[:, ARMS.index(one)] != row.right[:, ARMS.index(other)]
+    return f"{100 * float(apart.mean()):.2f} %"
 
 
 def _minus(claim: Claim, sign: str = "_minus_") -> str:
@@ -214,6 +248,11 @@ def _wrapped(start: str, names: Iterable[str], width: int = _COLUMNS) -> list[st
 def _filled(text: str) -> list[str]:
     """A sentence in lines; no line ends at a solid blank."""
     return [line.replace(_SOLID, " ") for line in textwrap.wrap(text, _COLUMNS, subsequent_indent="  ")]
+
+
+def _stem(row: Row) -> int | str:
+    """Channels at the stem, where there is one."""
+    return "" if row.network == "mlp" else row.width
 
 
 def _range(counts: set[int]) -> str:
