@@ -7,6 +7,10 @@ import csv
 import dataclasses
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -442,6 +446,31 @@ def test_another_width_has_files_of_its_own(tmp_path, capsys, monkeypatch):
     made = ["seeds_width2.csv", "table_width2.csv", "table_width2.json", "table_width2.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == made
     assert "2 channels wide at the stem" in out and "table_width2.txt, table_width2.csv, seeds_width2.csv" in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its processes know no signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_the_command_that_is_killed_ends_with_all_its_processes(tmp_path, name):
+    """The one that was started, the one with one thread, and its two: nobody holds the output, and what was found can be read."""
+    out, plan = tmp_path / "out", TablePlan.of(("mlp",), seeds=200, bits=(8,))
+    kept = Kept(out / "table.json", "table", plan.settings)
+    command = ["study", "table", "--networks", "mlp", "--bits", "8", "--seeds", "200", "--jobs", "2", "--out", str(out)]
+    environment = {setting: value for setting, value in os.environ.items() if not setting.endswith("_THREADS")}
+    out.mkdir()
+    kept.add({key("mlp", 5000, 8): {"images": 8, **dict.fromkeys(ARMS, "ff")}})
+    run = subprocess.Popen(
+        [sys.executable, "-m", "tinyquant", *command], cwd=Path(__file__).parents[1], env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert run.stderr is not None and "0 of 199 runs" in run.stderr.readline()
+        run.send_signal(getattr(signal, name))
+        run.communicate(timeout=30)
+    except (AssertionError, subprocess.TimeoutExpired):
+        os.killpg(run.pid, signal.SIGKILL)
+        raise
+    assert run.returncode == -getattr(signal, name)
+    assert key("mlp", 5000, 8) in Kept(out / "table.json", "table", plan.settings).results
 
 
 def test_wrong_usage_is_said_so(tmp_path, capsys, monkeypatch):

@@ -12,19 +12,45 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["one_thread_environment", "run_in_one_thread"]
 
 _SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_LEASH = "TINYQUANT_LEASH"
 
 
 def run_in_one_thread(argv: Sequence[str]) -> int | None:
     """Run `tinyquant argv` in a process with one thread; its exit code, or None where the caller has set a number already."""
     if any(name in os.environ for name in _SETTINGS):
+        _end_with_starter()
         return None
-    return subprocess.call([sys.executable, "-m", "tinyquant", *argv], env=one_thread_environment())
+    command, environment = [sys.executable, "-m", "tinyquant", *argv], one_thread_environment()
+    if sys.platform == "win32":
+        return subprocess.call(command, env=environment)
+    # Nothing is ever written here: it ends when this process does, even one that is killed and can tell nobody.
+    read, write = os.pipe()
+    try:
+        return subprocess.call(command, env={**environment, _LEASH: str(read)}, pass_fds=(read,))
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _end_with_starter() -> None:
+    """In the process with one thread: end when the one that waits for it is gone."""
+    leash = os.environ.pop(_LEASH, None)
+    if leash is None:
+        return
+    pipe = int(leash)
+
+    def watch() -> None:
+        os.read(pipe, 1)
+        os._exit(143)
+
+    threading.Thread(target=watch, name="end with starter", daemon=True).start()
 
 
 def one_thread_environment() -> dict[str, str]:
