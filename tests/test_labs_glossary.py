@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import doctest
+import re
 from collections import Counter
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinyquant as tq
 from tinyquant.labs.glossary import TERMS, Term, define, terms
+from tinyquant.labs.sittings import sittings
+from tinyquant.labs.sources import source
+from tinyquant.numerics.rounding import ROUNDING_MODES
+
+TUTORIALS = Path(__file__).resolve().parent.parent / "tutorials"
 
 ENTRIES = [pytest.param(entry, id=name) for name, entry in TERMS.items()]
 
@@ -20,7 +27,8 @@ error, tie, half_even, half_away, stochastic rounding, symmetric, narrow range, 
 observer, calibrate, min-max, percentile, EMA, PTQ, QAT, fake-quant, STE, surrogate gradient, LSQ, accumulator,
 multiplier, shift, requantize, double rounding, bias, batch norm folding, dialect, TFLite Micro, int8, W4A8, SQNR,
 error budget, saturation, confidence interval, control, paired difference, McNemar, sign test, recall, threshold, MAC,
-latency, portability, tflite, converter, law, smallest input
+latency, portability, tflite, converter, law, smallest input, rounding, half_down, floor, toward_zero, ReLU, padding,
+softmax, points, lookup table, NaN, standardise, weight, epoch, learning rate, gradient, backpropagation, mse
 """
 
 
@@ -78,6 +86,45 @@ def test_case_and_hyphens_do_not_matter(spelling: str) -> None:
 def test_a_misspelt_term_is_told_what_was_probably_meant(spelling: str, meant: str) -> None:
     with pytest.raises(ValueError, match=f"got '{spelling}'. Did you mean .*'{meant}'"):
         define(spelling)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("error", "'clipping error' or 'rounding error' or 'error budget'"),
+        ("channel", "'per channel'"),
+        ("aware", "'QAT'"),
+        ("noise", "'rounding error' or 'SQNR'"),
+    ],
+)
+def test_a_word_of_some_terms_is_answered_with_those(word: str, meant: str) -> None:
+    """Not with what is only spelt alike; each entry once, those first that are called so themselves."""
+    with pytest.raises(ValueError, match=f"got '{word}'. Did you mean {re.escape(meant)}\\?$"):
+        define(word)
+
+
+MERELY_STRESSED = """
+your one company after no acceptable every wins size model and during random these at doctor fewer other either each
+""".split()
+"""What pages and labs set in italics that is no term: plain words, and two that the page itself explains."""
+
+
+def test_every_term_that_a_page_or_a_lab_sets_in_bold_or_italics_is_in_the_glossary() -> None:
+    stressed = set()
+    for text in (*(path.read_text(encoding="utf-8") for path in sorted(TUTORIALS.glob("0*.py"))), *map(source, sittings())):
+        prose = "\n".join(line[2:] for line in text.splitlines() if line.startswith("# ") and not line.startswith("#     "))
+        prose = re.sub(r"`[^`]*`", "", prose)
+        stressed |= {bold or italic for bold, italic in re.findall(r"\*\*([^*]+)\*\*|(?<![\w*])\*([^*\n]+)\*(?!\w)", prose)}
+    assert len(stressed) > 50 and {"scale", "bit", "tie"} <= stressed
+    plain = {word.lower() for word in stressed}
+    assert set(MERELY_STRESSED) <= plain, "a word that no page stresses any more"
+    for term in plain - set(MERELY_STRESSED):
+        assert define(" ".join(term.split()))
+
+
+@pytest.mark.parametrize("mode", ROUNDING_MODES)
+def test_every_rounding_rule_is_explained(mode: str) -> None:
+    assert define(mode)
 
 
 def test_a_term_like_no_other_lists_all() -> None:

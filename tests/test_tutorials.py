@@ -163,6 +163,24 @@ def test_the_numbers_in_a_page_s_prose_are_printed_by_it_or_published(sitting: S
 
 
 @EACH
+def test_who_shows_an_sqnr_says_what_it_is(sitting: Sitting) -> None:
+    """The figure of a signal has it in its titles; a page or a lab that shows one has a word about it."""
+    for text in (page(sitting), source(sitting)):
+        cells = cells_of(text)
+        code = "\n".join(cell.text for cell in cells if cell.kind == "code")
+        if "plot.signal(" in code:
+            assert any("SQNR" in cell.text for cell in cells if cell.kind == "markdown")
+
+
+def test_nobody_calls_codes_steps() -> None:
+    """256 codes are 255 steps: the first of the misconceptions must not stand on a page."""
+    for path in (ROOT / "README.md", *TUTORIALS.rglob("*.py"), *TUTORIALS.rglob("*.ipynb"), *TUTORIALS.rglob("*.md")):
+        text = path.read_text(encoding="utf-8").replace('"256 codes are 256 steps."', "")
+        assert "256 steps" not in text, path
+    assert not any("256 steps" in source(one) + one.title + one.why for one in sittings())
+
+
+@EACH
 def test_a_notebook_is_made_from_its_page(sitting: Sitting) -> None:
     """The same cells with the same text; run without an error; at least one picture."""
     cells, stored = cells_of(page(sitting)), notebook(sitting)

@@ -33,7 +33,8 @@ predict("0.c", "Is it acceptable to lose one digit in a hundred: yes or no?", "y
 # %% [markdown]
 # ## See
 #
-# First a curve, in fewer and fewer codes. It keeps its shape down to a few bits. Does a network?
+# First a curve, in fewer and fewer codes. It keeps its shape down to a few bits. Does a network? (SQNR in the figure is how much
+# larger the curve is than what was lost, in decibels, dB: more is better. Sitting 2 explains it.)
 
 # %%
 t, curve = tq.data.sum_of_sines(1000, cycles=(1.0, 3.0), amplitudes=(0.9, 0.25))
@@ -123,9 +124,10 @@ for found in worth():
 reveal("0.c", "for you to say: it depends on what a mistake costs")
 
 # %% [markdown]
-# MobileNet v1 loses 730 images of 50,000 at 8 bits and QAT brings them back: clear. "QAT beats float" (+0.03) is noise, and
-# "QAT loses to PTQ" (-0.19) cannot be told from noise with what was published. What is *acceptable* no table says: a misread
-# digit costs a stamp, a missed cancer a life. Sitting 6 counts both.
+# MobileNet v1 loses 730 images of 50,000 at 8 bits and QAT brings them back: clear. What is open hangs on how many images
+# exactly one of the two networks has right, and that was not published: "QAT beats float" (+0.03) would be clear only if they
+# were fewer than 55 of the 50,000; "QAT loses to PTQ" (-0.19) is open too. What is *acceptable* no table says: a misread digit
+# costs a stamp, a missed cancer a life. Sitting 6 counts both.
 #
 # ## Train with the error in it
 #

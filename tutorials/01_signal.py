@@ -23,7 +23,8 @@ predict("1.b", "With 2 bits less, the worst error is how many times as large?", 
 # ## See
 #
 # Time is not sampled here, only the value: the steps go up and down, not left and right. Below each curve is
-# what was lost, counted in steps.
+# what was lost, counted in steps. SQNR, in decibels (dB), says how much larger the curve is than what was lost;
+# sitting 2 explains it.
 
 # %%
 t = np.linspace(0.0, 1.0, 1001)

@@ -73,7 +73,7 @@ def define(term: str) -> str:
     Raises
     ------
     ValueError
-        There is no such term; the message has the nearest one, if one is near.
+        There is no such term; the message has those that contain the word, or else the nearest one, if one is near.
 
     Examples
     --------
@@ -86,8 +86,11 @@ def define(term: str) -> str:
     wanted = _key(term)
     if wanted in _BY_KEY:
         return str(_BY_KEY[wanted])
-    near = difflib.get_close_matches(wanted, _BY_KEY, n=1, cutoff=0.75)
-    hint = f"Did you mean {_BY_KEY[near[0]].name!r}?" if near else "All there are: tinyquant define"
+    holding = [key for key in _BY_KEY if f" {wanted} " in f" {key} "]
+    holding.sort(key=lambda key: key != _key(_BY_KEY[key].name))  # an entry's own name before another name of it
+    near = holding or difflib.get_close_matches(wanted, _BY_KEY, n=1, cutoff=0.75)
+    named = list(dict.fromkeys(repr(_BY_KEY[key].name) for key in near))[:3]
+    hint = f"Did you mean {' or '.join(named)}?" if near else "All there are: tinyquant define"
     raise ValueError(f"the term must be in the glossary, got {term!r}. {hint}")
 
 

@@ -31,7 +31,7 @@ def times_smaller(float_bytes, int8_bytes):
 
     Both are whole numbers of bytes, 1 or more. 9640 and 2536 bytes -> 3.801...
     """
-    raise NotImplementedError("TODO 0.1: write times_smaller")
+    raise NotImplementedError("TODO 0.1: write times_smaller here, then run this again. A hint: tinyquant hint 0.1")
 
 
 check("0.1", times_smaller)
@@ -49,7 +49,7 @@ def images_lost(before, after, images):
     before and after are accuracies in percent, exact or with two decimals; images is how many were tested.
     96.22, 94.89 and 450 images -> 6. 71.03, 69.57 and 50000 -> 730. 70.01, 70.2 and 50000 -> -95.
     """
-    raise NotImplementedError("TODO 0.2: write images_lost")
+    raise NotImplementedError("TODO 0.2: write images_lost here, then run this again. A hint: tinyquant hint 0.2")
 
 
 check("0.2", images_lost)
@@ -92,7 +92,7 @@ def sign_test(only_a, only_b):
     only_a images only the first network has right, only_b only the second: whole numbers, 0 or more.
     (5, 0) -> 0.0625. (3, 3) -> 1.0. (11, 5) -> 0.2101..., which is PTQ at 3 bits on the page. (0, 0) -> 1.0.
     """
-    raise NotImplementedError("TODO 0.3: write sign_test")
+    raise NotImplementedError("TODO 0.3: write sign_test here, then run this again. A hint: tinyquant hint 0.3")
 
 
 check("0.3", sign_test)
@@ -119,7 +119,7 @@ def counterexample():
 
     Return a dict: {"x": [one number or several], "scale": ..., "zero_point": ...}.
     """
-    raise NotImplementedError("TODO 0.4: write counterexample")
+    raise NotImplementedError("TODO 0.4: write counterexample here, then run this again. A hint: tinyquant hint 0.4")
 
 
 check("0.4", counterexample)

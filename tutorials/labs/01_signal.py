@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Lab 1. A signal in 256 steps
+# # Lab 1. A signal in 256 codes
 #
-# A microcontroller stores a number in one byte: of a smooth signal, 256 steps are left, and you decide where they lie.
+# A microcontroller stores a number in one byte: of a smooth signal, 256 codes are left, and you decide where they lie.
 #
 # Step through the page first (`tutorials/01_signal` of the repository). Here you write the map yourself: numpy
 # only, the library stays closed. Check on the command line with `tinyquant check 1.1` (add `--watch` to check at
@@ -31,7 +31,7 @@ def quantize(x, scale, zero_point, qmin=-128, qmax=127):
     x is a float array, scale a positive float, zero_point a whole number from qmin to qmax.
     With scale 0.5 and zero_point 10: 0.0 -> 10, 1.0 -> 12, 1.3 -> 13, 1000.0 -> 127.
     """
-    raise NotImplementedError("TODO 1.1: write quantize")
+    raise NotImplementedError("TODO 1.1: write quantize here, then run this again. A hint: tinyquant hint 1.1")
 
 
 check("1.1", quantize)
@@ -48,7 +48,7 @@ def dequantize(codes, scale, zero_point):
 
     codes is an array of integers (int8, as 1.1 makes them). With scale 0.5 and zero_point 10: 12 -> 1.0, 127 -> 58.5.
     """
-    raise NotImplementedError("TODO 1.2: write dequantize")
+    raise NotImplementedError("TODO 1.2: write dequantize here, then run this again. A hint: tinyquant hint 1.2")
 
 
 check("1.2", dequantize)
@@ -79,6 +79,7 @@ for name, x in (("a row of a digit", images[0, 4, :, 0]), ("mean radius of 300 s
 
 # %% [markdown]
 # The worst error is never more than half a step: the law of your check, on real data. With a bit less a step doubles at least.
+# The figure has it for a sine; SQNR, in decibels, says how much larger the curve is than what was lost (sitting 2).
 
 # %%
 t = np.linspace(0, 1, 400)
@@ -99,7 +100,7 @@ def choose_qparams(rmin, rmax, qmin=-128, qmax=127):
     scale is a positive float, zero_point a whole number from qmin to qmax. The codes reach rmin and rmax to within half a step.
     (-1.0, 1.0) -> scale 0.00784..., zero_point 0 or -1. (0.5, 1.0) -> scale 0.00392..., zero_point -128. (0.0, 0.0) -> scale 1.0.
     """
-    raise NotImplementedError("TODO 1.3: write choose_qparams")
+    raise NotImplementedError("TODO 1.3: write choose_qparams here, then run this again. A hint: tinyquant hint 1.3")
 
 
 check("1.3", choose_qparams)
@@ -124,7 +125,7 @@ def counterexample():
 
     Return a dict: {"x": [one number or several], "scale": ..., "zero_point": ...}.
     """
-    raise NotImplementedError("TODO 1.4: write counterexample")
+    raise NotImplementedError("TODO 1.4: write counterexample here, then run this again. A hint: tinyquant hint 1.4")
 
 
 check("1.4", counterexample)

@@ -35,7 +35,7 @@ def split_error(x, scale, zero_point, qmin=-128, qmax=127):
     With scale 0.5, zero_point 0, qmin -4 and qmax 3 the codes reach from -2.0 to 1.5:
     1.2 comes back as 1.0: rounding -0.2, clipping 0.0.    9.0 comes back as 1.5: rounding 0.0, clipping -7.5.
     """
-    raise NotImplementedError("TODO 2.1: write split_error")
+    raise NotImplementedError("TODO 2.1: write split_error here, then run this again. A hint: tinyquant hint 2.1")
 
 
 check("2.1", split_error)
@@ -53,7 +53,7 @@ def round_half_away(x):
 
     [-2.5, -0.5, 0.3, 0.5, 1.5] -> [-3, -1, 0, 1, 2]
     """
-    raise NotImplementedError("TODO 2.2: write round_half_away")
+    raise NotImplementedError("TODO 2.2: write round_half_away here, then run this again. A hint: tinyquant hint 2.2")
 
 
 check("2.2", round_half_away)
@@ -109,7 +109,7 @@ def tie_breaker(mode_a, mode_b):
     Both are names: half_even, half_away, half_up, half_down, floor, ceil, toward_zero; they are not the same one.
     tie_breaker("half_even", "half_away") may be 0.5: it becomes 0 or 1.
     """
-    raise NotImplementedError("TODO 2.3: write tie_breaker")
+    raise NotImplementedError("TODO 2.3: write tie_breaker here, then run this again. A hint: tinyquant hint 2.3")
 
 
 check("2.3", tie_breaker)
@@ -133,7 +133,7 @@ def counterexample():
 
     Return a dict: {"x": [one number or several]}.
     """
-    raise NotImplementedError("TODO 2.4: write counterexample")
+    raise NotImplementedError("TODO 2.4: write counterexample here, then run this again. A hint: tinyquant hint 2.4")
 
 
 check("2.4", counterexample)

@@ -31,7 +31,7 @@ def minmax_range(batches):
     batches is a list of float arrays of any shape.
     [array([1.0, 2.0]), array([0.5, 7.0])] -> (0.0, 7.0)    [array([-1.0, 3.0])] -> (-1.0, 3.0)
     """
-    raise NotImplementedError("TODO 3.1: write minmax_range")
+    raise NotImplementedError("TODO 3.1: write minmax_range here, then run this again. A hint: tinyquant hint 3.1")
 
 
 check("3.1", minmax_range)
@@ -50,7 +50,7 @@ def percentile_range(x, percent):
     x is a float array, percent a float above 0 and up to 100. The range contains 0 and is not wider than min-max.
     For the numbers 0, 1, ..., 100: percent 100 -> (0.0, 100.0), percent 90 -> (0.0, 95.0): the lower end is widened to 0.
     """
-    raise NotImplementedError("TODO 3.2: write percentile_range")
+    raise NotImplementedError("TODO 3.2: write percentile_range here, then run this again. A hint: tinyquant hint 3.2")
 
 
 check("3.2", percentile_range)
@@ -112,7 +112,7 @@ def mse_range(x, bits):
     x is a float array, bits a whole number from 2 to 8: there and back through tq.choose_qparams(rmin, rmax, bits=bits).
     Where one far number makes the steps of min-max too wide for all the others, the range must be narrower.
     """
-    raise NotImplementedError("TODO 3.3: write mse_range")
+    raise NotImplementedError("TODO 3.3: write mse_range here, then run this again. A hint: tinyquant hint 3.3")
 
 
 check("3.3", mse_range)
@@ -139,7 +139,7 @@ def counterexample():
 
     Return a dict: {"rmin": ..., "rmax": ...}, two floats.
     """
-    raise NotImplementedError("TODO 3.4: write counterexample")
+    raise NotImplementedError("TODO 3.4: write counterexample here, then run this again. A hint: tinyquant hint 3.4")
 
 
 check("3.4", counterexample)

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab 4. One multiply-accumulate, all integers
 #
-# A chip without a float unit can run a network only if every number on the way, from pixel to answer, is a
+# A chip without a float unit runs a network fast only if every number on the way, from pixel to answer, is a
 # whole number.
 #
 # Step through the page first (`tutorials/04_multiply_accumulate` of the repository). Here you write that step
@@ -33,7 +33,7 @@ def centred_dot(x, w, x_zero, w_zero):
     x and w are int8 arrays of the same length, x_zero and w_zero whole numbers from -128 to 127.
     x = [100, 1], w = [100, 2], both zero points 0: 10002. x = [127], w = [1], x_zero = -128, w_zero = 0: 255.
     """
-    raise NotImplementedError("TODO 4.1: write centred_dot")
+    raise NotImplementedError("TODO 4.1: write centred_dot here, then run this again. A hint: tinyquant hint 4.1")
 
 
 check("4.1", centred_dot)
@@ -57,7 +57,7 @@ def requantize(acc, multiplier, shift):
     acc is an int32 array, multiplier and shift are whole numbers, shift from -30 to 8. Use no float: the chip has none.
     multiplier 2**30 and shift 0 is 1/2: [6, -6] -> [3, -3]. [7984] with 1583594044 and -9 is 11.499 -> [11].
     """
-    raise NotImplementedError("TODO 4.2: write requantize")
+    raise NotImplementedError("TODO 4.2: write requantize here, then run this again. A hint: tinyquant hint 4.2")
 
 
 check("4.2", requantize)
@@ -113,7 +113,7 @@ def integer_layer(x, w, bias, x_zero, multiplier, shift, y_zero, qmin, qmax):
     what comes back. x = [4, 6], w = [10, 20], bias 30, x_zero 2, multiplier 2**30 and shift -1 (a quarter),
     y_zero -5: the sum is 130, a quarter of it 32.5, so 32 or 33, and the code 27 or 28.
     """
-    raise NotImplementedError("TODO 4.3: write integer_layer")
+    raise NotImplementedError("TODO 4.3: write integer_layer here, then run this again. A hint: tinyquant hint 4.3")
 
 
 check("4.3", integer_layer)
@@ -140,7 +140,7 @@ def counterexample():
 
     Return a dict: {"acc": [one whole number or several], "multiplier": from 2**30 to 2**31 - 1, "shift": from -30 to 8}.
     """
-    raise NotImplementedError("TODO 4.4: write counterexample")
+    raise NotImplementedError("TODO 4.4: write counterexample here, then run this again. A hint: tinyquant hint 4.4")
 
 
 check("4.4", counterexample)

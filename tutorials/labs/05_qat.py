@@ -32,7 +32,7 @@ def fake_quantize(x, scale, zero_point, qmin=-128, qmax=127):
     x is a float array, scale a positive float, zero_point a whole number from qmin to qmax.
     With scale 0.5, zero_point 0, codes -3 to 3: 0.6 -> 0.5, 0.9 -> 1.0, 7.0 -> 1.5.
     """
-    raise NotImplementedError("TODO 5.1: write fake_quantize")
+    raise NotImplementedError("TODO 5.1: write fake_quantize here, then run this again. A hint: tinyquant hint 5.1")
 
 
 check("5.1", fake_quantize)
@@ -55,7 +55,7 @@ def ste_gradient(upstream, x, scale, zero_point, qmin=-128, qmax=127):
     upstream is a float array of x's shape. With scale 0.5, zero_point 0, codes -3 to 3 and upstream 1 everywhere:
     x = 0.6 -> 1, x = 1.5 (code 3, an end) -> 1, x = 7.0 (code 14, clipped) -> 0.
     """
-    raise NotImplementedError("TODO 5.2: write ste_gradient")
+    raise NotImplementedError("TODO 5.2: write ste_gradient here, then run this again. A hint: tinyquant hint 5.2")
 
 
 check("5.2", ste_gradient)
@@ -130,7 +130,7 @@ def scale_gradient(upstream, x, scale, qmin, qmax):
     upstream and x are float arrays of one shape. scale 0.5, codes -3 to 3, upstream 1:
     x = 0.6 -> round(1.2) - 1.2 = -0.2, x = 7.0 -> 3, x = -7.0 -> -3; of all three together -0.2.
     """
-    raise NotImplementedError("TODO 5.3: write scale_gradient")
+    raise NotImplementedError("TODO 5.3: write scale_gradient here, then run this again. A hint: tinyquant hint 5.3")
 
 
 check("5.3", scale_gradient)
@@ -156,7 +156,7 @@ def counterexample():
 
     Return a dict: {"x": [one number or several], "scale": ..., "zero_point": ...}.
     """
-    raise NotImplementedError("TODO 5.4: write counterexample")
+    raise NotImplementedError("TODO 5.4: write counterexample here, then run this again. A hint: tinyquant hint 5.4")
 
 
 check("5.4", counterexample)

@@ -34,7 +34,7 @@ def recall(truth, predicted):
     Both are arrays of 0 and 1, one place a case; truth holds at least one 1.
     truth [1, 1, 0, 0], predicted [1, 0, 0, 0] -> 0.5. With predicted [1, 1, 1, 1] -> 1.0.
     """
-    raise NotImplementedError("TODO 6.1: write recall")
+    raise NotImplementedError("TODO 6.1: write recall here, then run this again. A hint: tinyquant hint 6.1")
 
 
 check("6.1", recall)
@@ -55,7 +55,7 @@ def choose_threshold(scores, truth, recall):
     scores [3.0, 2.0, 1.0, -1.0], truth [1, 0, 1, 1]: recall 0.6 -> 1.0, and recall 1.0 -> -1.0.
     (Here `recall` is the number that is asked for; it hides your function of that name.)
     """
-    raise NotImplementedError("TODO 6.2: write choose_threshold")
+    raise NotImplementedError("TODO 6.2: write choose_threshold here, then run this again. A hint: tinyquant hint 6.2")
 
 
 check("6.2", choose_threshold)
@@ -122,7 +122,7 @@ def paired_interval(a, b, t):
     95 % and n = 8). The page's eight seeds at 3 bits, QAT against PTQ of the control, in images:
     a = [435, 431, 434, 432, 435, 436, 430, 435], b = [425, 425, 427, 422, 426, 400, 428, 424], t = 2.365 -> (2.71, 20.04)
     """
-    raise NotImplementedError("TODO 6.3: write paired_interval")
+    raise NotImplementedError("TODO 6.3: write paired_interval here, then run this again. A hint: tinyquant hint 6.3")
 
 
 check("6.3", paired_interval)
@@ -151,7 +151,7 @@ def counterexample():
 
     Return a dict: {"truth": [0 or 1, ...], "predicted": [0 or 1, ...]}.
     """
-    raise NotImplementedError("TODO 6.4: write counterexample")
+    raise NotImplementedError("TODO 6.4: write counterexample here, then run this again. A hint: tinyquant hint 6.4")
 
 
 check("6.4", counterexample)

@@ -84,6 +84,7 @@ for name, x in (("a row of a digit", images[0, 4, :, 0]), ("mean radius of 300 s
 
 # %% [markdown]
 # The worst error is never more than half a step: the law of your check, on real data. With a bit less a step doubles at least.
+# The figure has it for a sine; SQNR, in decibels, says how much larger the curve is than what was lost (sitting 2).
 
 # %%
 t = np.linspace(0, 1, 400)
