@@ -361,7 +361,7 @@ def watched(running: subprocess.Popen[str], mine: Path, saves: dict[str, tuple[s
             if line.startswith(start):
                 time.sleep(0.1)
                 mine.write_text(with_bodies(*solved), encoding="utf-8")
-    assert running.wait(60) == 0
+    assert running.wait(60) == 0 and max(map(len, lines)) <= 80
     return lines
 
 

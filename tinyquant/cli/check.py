@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from tinyquant.cli.lab import progress_of, say_trouble
+from tinyquant.cli.lab import progress_of, say_trouble, short_path
 from tinyquant.cli.one_thread import one_thread_environment
 from tinyquant.cli.progress import ProgressLine
 from tinyquant.labs.examine import EXIT_CODES, Report, examine_file
@@ -211,7 +211,8 @@ def _watch(items: list[Item], path: Path, progress: Progress, seconds: float, na
     """Check at every change of the file until Ctrl-C, or until what was named is passed; unnamed, until the sitting is."""
     seen, code, sitting = -1, 1, sitting_of(items[0])
     until = named if "." in named else f"all of sitting {sitting.number}"
-    print(f"watching {path} until {until} is passed: save it to check again, Ctrl-C to stop", flush=True)
+    print(f"watching {short_path(path)} until {until} is passed", flush=True)
+    print("  save the file to check again; Ctrl-C stops", flush=True)
     try:
         while True:
             try:

@@ -75,7 +75,7 @@ def _list(args: argparse.Namespace) -> int:
     for one in sittings():
         bar = "".join("#" if item.number in progress.passed else "." for item in one.exercises)
         file = lab_file(one, folder)
-        where = _shown(file) if file else f"tinyquant lab start {one.number}"
+        where = short_path(file) if file else f"tinyquant lab start {one.number}"
         print(f"  {one.number}  {one.title:<46} [{bar}]  {where}")
     found = next_open(progress)
     if found is None:
@@ -83,12 +83,12 @@ def _list(args: argparse.Namespace) -> int:
         print("\nAll done." if first is None else f"\nNext: tinyquant lab start {first}")
     else:
         sitting, item = found
-        print(f"\nNext: {item.number} {item.function} ({item.title}) in {_shown(lab_file(sitting, folder))}")
+        print(f"\nNext: {item.number} {item.function} ({item.title}) in {short_path(lab_file(sitting, folder))}")
         print(f"      tinyquant check {item.number}")
     return 0
 
 
-def _shown(path: Path | None) -> str:
+def short_path(path: Path | None) -> str:
     """A path as short as it can be typed."""
     if path is None:
         return ""
@@ -99,10 +99,10 @@ def _start(args: argparse.Namespace) -> int:
     """Write the starter."""
     sitting = find_sitting(args.sitting)
     path, kept = begin(sitting, lab_folder(), notebook=args.notebook, force=args.force)
-    print(f"{_shown(path)} is yours: {sitting.title}.")
+    print(f"{short_path(path)} is yours: {sitting.title}.")
     print(textwrap.fill(sitting.why, 80))
     if kept is not None:
-        print(f"What was there is kept as {_shown(kept)}")
+        print(f"What was there is kept as {short_path(kept)}")
     first = sitting.exercises[0]
     print(f"Open it, write {first.function} ({first.title}), then: tinyquant check {first.number}")
     return 0
@@ -122,7 +122,7 @@ def _restore(args: argparse.Namespace) -> int:
     folder = lab_folder()
     names, kept = restore_all(args.file, folder)
     print(
-        f"{len(names)} files are in {_shown(folder)}"
+        f"{len(names)} files are in {short_path(folder)}"
         + (f"; yours that differed are kept: {', '.join(kept)}" if kept else "")
     )
     return 0
