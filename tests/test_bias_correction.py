@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tinyquant import data, models, nn
 from tinyquant.autograd import Tensor, no_grad
+from tinyquant.numerics.affine import quantize
 from tinyquant.quantization.bias_correction import correct_bias, expected_after_relu
 from tinyquant.quantization.calibrate import calibrate
 from tinyquant.quantization.capture import capture
@@ -145,6 +146,58 @@ def test_a_flattened_image_repeats_the_means_of_its_channels_pixel_after_pixel()
     mean = expected_after_relu(np.array([0.2, 3.0], np.float32).astype(np.float64), np.array([1.0, 0.5]))
     # The new bias is rounded to float32 once.
     assert np.allclose(made.bias.data, model[4].bias.data - error @ np.tile(mean, 4), rtol=2.0**-23, atol=1e-12)
+
+
+def test_a_depthwise_layer_repeats_the_mean_of_each_channel_for_all_that_read_it():
+    """Output k of a depthwise layer reads channel k // multiplier: bias[k] = old[k] - sum(w'[k] - w[k]) E[channel]."""
+    model = nn.Sequential(
+        nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.ReLU(), nn.DepthwiseConv2d(2, 2, multiplier=3, seed=3)
+    ).eval()  # fmt: skip
+    model[1].gamma.data[...], model[1].beta.data[...] = [1.0, 0.5], [0.2, 3.0]
+    x = np.random.default_rng(0).normal(size=(50, 3, 3, 2)).astype(np.float32)
+    made = correct_bias(quantized(model, x, scheme=COARSE), model, x[:1], method="analytic").nodes["3"]
+    error = made.quantized_params()["weight"].data.astype(np.float64) - made.params()["weight"].data
+    mean = expected_after_relu(np.array([0.2, 3.0], np.float32).astype(np.float64), np.array([1.0, 0.5]))
+    for k in range(6):
+        want = model[3].bias.data[k] - error[0, :, :, k].sum() * mean[k // 3]
+        # The new bias is rounded to float32 once.
+        assert abs(made.bias.data[k] - want) <= 2.0**-24 * abs(want) + 1e-12
+    assert mean[0] < 1 < 2 < mean[1] and np.abs(error).sum(axis=(0, 1, 2)).min() > 0.01
+
+
+def test_a_clipped_gaussian_that_is_clipped_above_too_is_not_taken_for_a_relu():
+    """min(x, 6) lowers the mean: without data a layer that reads a ReLU6 is left alone, and where it is the only one, refused."""
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    model = nn.Sequential(nn.Linear(4, 3, seed=1), nn.BatchNorm2d(3), nn.ReLU6(), nn.Linear(3, 2, seed=2)).eval()
+    model[1].beta.data[...] = 6.0
+    with pytest.raises(ValueError, match="must find a layer that reads a batch norm, got none"):
+        correct_bias(quantized(model, x, scheme=COARSE), model, x[:1], method="analytic")
+    longer = nn.Sequential(
+        *[model[i] for i in range(4)], nn.BatchNorm2d(2), nn.ReLU(), nn.Linear(2, 2, seed=3)
+    ).eval()  # fmt: skip
+    fq = quantized(longer, x, scheme=COARSE)
+    corrected = correct_bias(fq, longer, x[:1], method="analytic")
+    moved = [name for name in ("0", "3", "6") if not np.array_equal(corrected.nodes[name].bias.data, fq.nodes[name].bias.data)]
+    assert moved == ["6"]
+
+
+def test_a_correction_that_widens_the_scale_is_followed_by_another():
+    """One scale for the tensor, held by the first channel's bias: |b| = 2**30 S_x S_w. Its correction adds 64 * 0.25 * 255
+    steps, so S_w grows by 4e-6; the second channel's weights, at 1.5 (1 + 6e-7) steps, then round to 1 and no more to 2: its
+    mean falls by 64 * 255 steps, and that the second pass takes back."""
+    scheme = TFLITE_INT8.replace(per_channel=False)
+    model = nn.Sequential(nn.Linear(64, 2)).eval()
+    x = np.full((4, 64), 255.0, np.float32)
+    model[0].bias.data[...] = [2.0**20, 0.0]
+    model[0].weight.data[...] = 0.0
+    step = float(quantized(model, x, scheme=scheme).nodes["0"].weight_qparams.scale)
+    model[0].weight.data[...] = np.repeat([[1.25 * step], [(1.5 + 2.0**-20) * step]], 64, axis=1)
+    fq = quantized(model, x, scheme=scheme)
+    corrected = correct_bias(fq, model, x)
+    codes = [quantize(m.nodes["0"].weight.data, m.nodes["0"].weight_qparams)[:, 0].tolist() for m in (fq, corrected)]
+    assert fq.qparams["input"].scale == 1.0 and codes == [[1, 2], [1, 1]]
+    error, bound = mean_errors(corrected, model, x)["0"]
+    assert np.all(error <= bound) and bound[1] < 64 * 255 * step / 100
 
 
 def test_padding_aside_batch_norms_tell_what_data_tells_on_trained_networks():

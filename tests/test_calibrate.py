@@ -68,7 +68,7 @@ def test_what_was_not_seen_of_this_very_model_does_not_merge():
     others["a new gamma at '1'"][1].gamma.data[1] = 2
     others["a new bias at '0'"][0].weight.data[...] = model[0].weight.data
     for difference, other in others.items():
-        with pytest.raises(ValueError, match=f"must be of one model with the same weights, got {difference}. Calibrate one model"):
+        with pytest.raises(ValueError, match=f"of one model with the same weights, got {difference}. Calibrate one model"):
             seen.merge(calibrate(other, X[:64]))
     with pytest.raises(ValueError, match=r"must have one momentum, got 0\.9 and 0\.5"):
         seen.merge(calibrate(model, X[64:], momentum=0.5))

@@ -36,6 +36,11 @@ def quantized(model, cells, scheme=FOUR_BITS, **options):
         ({"activation_bits": 3}, [[3.0, -1.0, 0.0], [30.0, -10.0, 0.0]]),
         # 7 of 4 bits: steps of 3/7 and 30/7; -0.6 is -1.4 steps.
         ({"activation_bits": 4}, [[3.0, -3 / 7, 3 / 7], [30.0, -30 / 7, 30 / 7]]),
+        # From -0.6 to 3 in 7 steps of 3.6 / 7: the numbers are 5.8, -1.2 and 0.8 of them.
+        (
+            {"activation_bits": 3, "activation_symmetric": False},
+            [[6 * 3.6 / 7, -3.6 / 7, 3.6 / 7], [6 * 36 / 7, -36 / 7, 36 / 7]],
+        ),
         # From -0.6 to 3 in 7 steps of at least 3.6 / 7, a power of two: 1, and 8 for the other row; 4 is a tie, and goes away.
         ({"activation_bits": 3, "activation_symmetric": False, "power_of_two": True}, [[3.0, -1.0, 0.0], [32.0, -8.0, 8.0]]),
         # Rounded up: -0.6 and 0.4 steps become 0 and 1.
@@ -44,9 +49,10 @@ def quantized(model, cells, scheme=FOUR_BITS, **options):
 )
 def test_a_row_lies_on_the_grid_that_the_schemes_settings_make_of_it(changes, want):
     x = np.array([[3.0, -0.6, 0.4], [30.0, -6.0, 4.0]], np.float32)
-    y = quantized(identity(3), 3, FOUR_BITS.replace(**changes))(x).data
-    # A scale rounded to float32, and a product: 2 roundings.
-    assert np.allclose(y, want, rtol=2.0**-23, atol=0)
+    scheme = FOUR_BITS.replace(**changes)
+    for y in (quantized(identity(3), 3, scheme)(x).data, fake_quantize_rows(Tensor(x), scheme).data):
+        # The numbers, the scale and a product, each rounded to float32 once.
+        assert np.allclose(y, want, rtol=3 * 2.0**-24, atol=0)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -91,7 +97,7 @@ def test_stochastic_rounding_draws_the_rows_codes_in_training_alone():
 
 @pytest.mark.parametrize(("surrogate", "slopes"), [("clipped", [1, 1, 1, 1]), ("triangle", [0, 2, 1, 0])])
 def test_the_gradient_through_a_rows_codes_is_the_surrogates(surrogate, slopes):
-    """Steps of 1; triangle: 2 (1 - 2 |v|), v from the nearest threshold: 7 and 1 are half a step off, 0.5 is on it, 0.25 between."""
+    """Steps of 1; triangle: 2 (1 - 2 |v|), v from the nearest threshold: 7 and 1 are half a step off, 0.5 is on it."""
     x = Tensor(np.array([[7.0, 0.5, 0.25, 1.0]], np.float32), requires_grad=True)
     quantized(identity(4), 4, surrogate=surrogate).train()(x).sum().backward()
     assert x.grad.tolist() == [slopes]

@@ -163,6 +163,53 @@ def test_high_biases_are_absorbed_where_channels_stay_above_them():
     assert hidden[1].max() < hidden[0].max() / 2
 
 
+class Way(nn.Module):
+    """A convolution and batch norm whose channels stay above 3, and one of the ways to the next layer.
+
+    All numbers are dyadic and all factors 1, so that float32 computes everything exactly.
+    """
+
+    WAYS = {
+        "relu": lambda y: y,
+        "average": lambda y: F.avg_pool2d(y, 2, 2, "valid"),
+        "average with edges": lambda y: F.avg_pool2d(y, 3, 1, "same"),
+        "max": lambda y: F.max_pool2d(y, 2),
+        "mean": lambda y: F.mean(y, axis=(1, 2)),
+        "flat": lambda y: F.reshape(y, (y.shape[0], -1)),
+        "pad": lambda y: F.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0))),
+        "pad and flat": lambda y: F.reshape(F.pad(y, ((0, 0), (0, 0), (0, 2), (0, 0))), (y.shape[0], -1)),
+    }
+
+    def __init__(self, way):
+        self.way = way
+        self.a, self.norm = nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3, eps=2.0**-10)
+        cells = {"mean": 3, "flat": 48, "pad and flat": 72}.get(way)
+        self.b = nn.Conv2d(3, 2, 1) if cells is None else nn.Linear(cells, 2)
+        rng = np.random.default_rng(0)
+        for layer, size in ((self.a, 4.0), (self.b, 1.0)):
+            layer.weight.data[...] = size * rng.choice([-1.0, 1.0], layer.weight.shape)
+            layer.bias.data[...] = 0.0
+        self.norm.running_var[...] = 1 - 2.0**-10
+        self.norm.gamma.data[...], self.norm.beta.data[...] = 0.25, [32.0, 4.0, 8.0]
+
+    def forward(self, x):
+        return self.b(Way.WAYS[self.way](F.relu(self.norm(self.a(x)))))
+
+
+@pytest.mark.parametrize("way", Way.WAYS)
+def test_a_constant_is_absorbed_on_every_way_that_passes_it_and_on_no_other(way):
+    """Each channel stays within 3 |gamma| of beta, so taking out c = beta - 3 |gamma| changes nothing, to the last bit, unless
+    the way brings in numbers that are not the channel's: a PAD's zeros, of which c would be missing."""
+    model = Way(way).eval()
+    x = np.random.default_rng(1).integers(-3, 4, (16, 4, 4, 2)).astype(np.float32) / 8
+    plain, absorbed = (equalize(model, x[:1], absorb_high_bias=absorb) for absorb in (False, True))
+    moved = plain.a.bias.data - absorbed.a.bias.data
+    assert moved.tolist() == ([0.0] * 3 if way.startswith("pad") else [31.25, 3.25, 7.25])
+    want, got = plain(Tensor(x)).data, absorbed(Tensor(x)).data
+    # Nine in a window is no power of two: 4 roundings of numbers up to 33 in each of three products.
+    assert np.abs(got - want).max() <= (12 * 33 * 2.0**-24 if way == "average with edges" else 0)
+
+
 def test_a_layer_that_reads_padding_absorbs_nothing():
     """Padding holds 0 and not c, so the border would come out wrong."""
     x = np.abs(np.random.default_rng(0).normal(size=(64, 5, 5, 1))).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import lru_cache
 
@@ -114,6 +115,66 @@ def test_squared_error_calibration_finds_the_published_optimum_for_a_gaussian():
     x = np.random.default_rng(0).normal(size=400_000)
     low, high = choose_range([seen(x)], rule("mse"), maker(4))
     assert abs((high - low) / 15 - 0.3352) < 2 * np.abs(x).max() / 64 / 15 + 0.005
+
+
+def test_squared_error_calibration_moves_either_end_alone():
+    """6 below 0 are dense, one number lies at 60: the high end comes down further than the low end comes up."""
+    record, make = seen(np.append(np.linspace(-6, 0, 1000), 60.0)), maker(4)
+    low, high = choose_range([record], rule("mse"), make)
+    assert high / 60 < low / -6
+    together = [expected_squared_error(record, make(-6 * k / 64, 60 * k / 64)) for k in range(1, 65)]
+    assert expected_squared_error(record, make(low, high)) < min(together)
+
+
+def divergences(record, levels):
+    """{range: KL divergence} of every range that entropy calibration may choose, after Migacz 2017, in plain loops.
+
+    What lies outside a range counts in its first or last bin; each of `levels` cells keeps the mean of its bins that hold
+    anything; the two bins at 0 do not count; a range that would put numbers into an empty bin is out.
+    """
+    counts, edges, half = record.histogram.tolist(), record.bin_edges().tolist(), record.histogram.size // 2
+    filled = np.flatnonzero(record.histogram).tolist()
+    first, last = min(filled[0], half), max(filled[-1], half - 1)
+    found = {}
+    for reach in np.linspace(1, max(half - first, last + 1 - half), 128).astype(int).tolist():
+        start, stop = max(first, half - reach), min(last + 1, half + reach)
+        if stop - start <= levels:
+            continue
+        clipped, cells = {}, {}
+        for i in filled:
+            if i not in (half - 1, half):
+                at = min(max(i, start), stop - 1)
+                clipped[at] = clipped.get(at, 0) + counts[i]
+                if start <= i < stop:
+                    cells.setdefault((i - start) * levels // (stop - start), {})[i] = counts[i]
+        kept = {i: sum(cell.values()) / len(cell) for cell in cells.values() for i in cell}
+        p, q = sum(clipped.values()), sum(kept.values())
+        possible = clipped.keys() == kept.keys()
+        loss = sum(n / p * math.log(n / p * q / kept[i]) for i, n in clipped.items()) if possible else math.inf
+        ends = max(min(record.minimum, 0.0), edges[start]), min(max(record.maximum, 0.0), edges[stop])
+        found[ends] = min(loss, found.get(ends, math.inf))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_entropy_calibration_loses_the_least_information_of_all_its_ranges(seed):
+    """Dense numbers, some of them on a coarse grid with gaps, and outliers on one side: no other range has less divergence."""
+    rng = np.random.default_rng(seed)
+    dense = rng.normal(size=3000) * rng.choice([1, 0.2], 3000)
+    dense = np.round(dense * 16) / 16 if seed % 3 == 0 else dense
+    record = seen(np.append(dense, (-1) ** seed * rng.uniform(8, 12, 1 + 60 * seed)))
+    found = divergences(record, 16)
+    # Sums of at most 3000 terms below 10 in another order.
+    assert found[choose_range([record], rule("entropy"), maker(4))] <= min(found.values()) + 1e-9
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_entropy_calibration_keeps_outliers_that_are_many(side):
+    """A tenth of the numbers from 30 to 40: clipped, they would stand where one in ten thousand was."""
+    rng = np.random.default_rng(0)
+    x = side * np.append(rng.normal(size=20_000), 30 + 10 * rng.random(2000))
+    low, high = choose_range([seen(x)], rule("entropy"), maker(4))
+    assert max(low * side, high * side) > 39.9
 
 
 def test_entropy_calibration_lets_go_of_a_lonely_outlier_and_keeps_what_is_dense():

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,6 +15,7 @@ from tinyquant.autograd import Tensor
 from tinyquant.interop import load
 from tinyquant.numerics.affine import dequantize, quantize
 from tinyquant.numerics.qparams import choose_qparams
+from tinyquant.numerics.rounding import round_to_int
 from tinyquant.quantization.calibrate import calibrate
 from tinyquant.quantization.convert import convert
 from tinyquant.quantization.prepare import quantize_model
@@ -144,6 +145,49 @@ def test_a_dynamic_range_is_the_rows_own():
     finally:
         first.bias.data = bias
     assert np.array_equal(a * 1024, b)
+
+
+@given(WEIGHTS, st.integers(1, 8), st.integers(2, 4), st.booleans())
+@example(np.float32([[1.0] + [0.3] * 6, [0.5] * 7]), 7, 2, True)
+@settings(max_examples=15)
+def test_a_groups_range_by_squared_error_is_the_one_it_would_have_alone(w, size, bits, symmetric):
+    """Each run of cells alone as a tensor, both with the smallest squared error of 64 ranges."""
+    how = {"bits": bits, "axis": 0, "symmetric": symmetric, "calibration": "mse"}
+    qp = choose_weight_qparams(w, [], group_size=size, **how)
+    got = fake_quantize_weight(Tensor(w), qp, axis=0, group_size=size).data
+    for row in range(w.shape[0]):
+        for start in range(0, w.shape[1], size):
+            run = w[row : row + 1, start : start + size]
+            alone = choose_weight_qparams(run, [], per_channel=False, **how)
+            assert np.array_equal(got[row : row + 1, start : start + size], dequantize(quantize(run, alone), alone))
+
+
+def test_the_squared_error_of_a_group_reckoned_by_hand():
+    """2 bits, scale s: s >= 0.6 rounds 0.3 to 0 (at best 0 + 6 * 0.09), below all are s: (1 - s)**2 + 6 (0.3 - s)**2 is smallest
+    at s = 0.4 (0.42); of the 64ths next to it, 26 / 64 is nearer than 25 / 64."""
+    w = np.float32([[1.0] + [0.3] * 6])
+    qp = choose_weight_qparams(w, [], bits=2, axis=0, group_size=7, calibration="mse")
+    assert qp.scale.tolist() == [26 / 64]
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_ranges": "learn"}, {"groups": 2}], ids=str)
+@pytest.mark.parametrize("rounding", ["half_away", "half_even", "half_up", "half_down", "floor", "ceil", "toward_zero"])
+def test_weights_and_biases_are_rounded_as_the_scheme_says_in_training_and_after(rounding, options):
+    """Whole numbers and halves on a scale of 1: a tie for every mode to tell."""
+    options = dict(options)
+    scheme = TFLITE_INT8.replace(rounding=rounding, group_size=options.pop("groups", 0))
+    model = nn.Sequential(nn.Linear(4, 2)).eval()
+    model[0].weight.data[...] = [[127.0, -2.5, 1.5, 0.25], [-127.0, 127.0, 0.5, -0.75]]
+    model[0].bias.data[...] = [2.5, -1.5]
+    if scheme.group_size:
+        model[0].weight.data[...] = [[127.0, -2.5, 127.0, 0.5], [-127.0, -0.75, -127.0, 1.5]]
+    # An input scale of 1.
+    fq = quantize_model(model, calibrate(model, np.array([[0, 255, 1, 2]], np.float32)), scheme=scheme, **options)
+    for training in (False, True, False):
+        made = fq.train(training).nodes["0"].quantized_params()
+        assert made["weight"].data.tolist() == round_to_int(model[0].weight.data, rounding).tolist()
+        if not scheme.group_size:
+            assert made["bias"].data.tolist() == round_to_int(model[0].bias.data, rounding).tolist()
 
 
 @given(WEIGHTS, st.integers(1, 8), st.integers(2, 8), st.booleans())

@@ -16,9 +16,10 @@ from tinyquant.numerics.qparams import choose_qparams
 from tinyquant.optim import SGD
 from tinyquant.quantization.calibrate import calibrate
 from tinyquant.quantization.convert import convert
+from tinyquant.quantization.fake_quant import fake_quantize
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.prepare import quantize_model
-from tinyquant.quantization.schemes import DYNAMIC_INT8, TFLITE_INT8, WEIGHT_ONLY_INT8
+from tinyquant.quantization.schemes import DYNAMIC_INT8, JACOB_UINT8, SYMMETRIC_INT8, TFLITE_INT8, WEIGHT_ONLY_INT8
 from tinyquant.training import evaluate, fit
 
 METHODS = {
@@ -159,6 +160,36 @@ def test_an_ema_range_is_the_debiased_average_of_the_batches_it_was_trained_on()
     assert fq.nodes["fc1"].input_scale == fq.qparams["flatten"].scale == fq.qparams["input"].scale
 
 
+SETTINGS_OF_RANGES = {
+    "4 bits": (TFLITE_INT8.replace(activation_bits=4), {"bits": 4}),
+    "16 bits, symmetric": (TFLITE_INT8.replace(activation_bits=16, activation_symmetric=True), {"bits": 16, "symmetric": True}),
+    "symmetric": (SYMMETRIC_INT8, {"symmetric": True}),
+    "powers of two": (TFLITE_INT8.replace(power_of_two=True), {"power_of_two": True}),
+    "unsigned": (JACOB_UINT8, {"signed": False}),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS_OF_RANGES)
+def test_an_ema_range_becomes_the_quantizer_that_the_schemes_settings_make_of_it(name):
+    scheme, settings = SETTINGS_OF_RANGES[name]
+    (x, _), _ = digits()
+    model, seen = checkpoint()
+    fq = quantize_model(model, seen, scheme=scheme, ranges="ema", momentum=0.5)
+    start = dict(fq.qparams)
+    fq.train()
+    for scaled in (3, 5):
+        fq(Tensor(scaled * x[:32]))
+    fq.eval()
+    for value in ("input", "fc1", "fc2", "head"):
+        assert fq.qparams[value] == choose_qparams(*fq.range_of[value].ends, **settings) != start[value]
+    # One node of other bits has them here too.
+    mixed = quantize_model(model, seen, scheme=scheme.annotate("fc2", activation_bits=3), ranges="ema", momentum=0.5)
+    mixed.train()(Tensor(3 * x[:32]))
+    mixed.eval()
+    assert mixed.qparams["fc2"] == choose_qparams(*mixed.range_of["fc2"].ends, **{**settings, "bits": 3})
+    assert mixed.qparams["fc1"] == choose_qparams(*mixed.range_of["fc1"].ends, **settings)
+
+
 def test_one_training_pass_has_one_grid_and_the_next_has_the_new_one():
     (x, _), _ = digits()
     fq = quantized(ranges="ema").train()
@@ -255,6 +286,47 @@ def test_only_lsq_plus_moves_a_zero_point_and_only_inside_the_range():
         fit(fq, x[:320], low, loss=lambda out, t: F.mse_loss(out, Tensor(t)), epochs=4, lr=0.02)
         changed = [name for name, zero in before.items() if fq.qparams[name].zero_point != zero]
         assert changed == (["head"] if ranges == "learn_zero_point" else [])
+
+
+@pytest.mark.parametrize("where", ["everywhere", "in one node"])
+def test_where_codes_are_symmetric_no_zero_point_is_learned(where):
+    """Not though the loss pulls the whole range down, and 0 lies inside it."""
+    scheme = SYMMETRIC_INT8 if where == "everywhere" else TFLITE_INT8.annotate("head", activation_symmetric=True)
+    (x, _), _ = digits()
+    model, seen = checkpoint()
+    fq = quantize_model(model, seen, scheme=scheme, ranges="learn_zero_point")
+    assert fq.qparams["head"].qmin < 0 == fq.qparams["head"].zero_point
+    low = np.full((320, 10), -60, np.float32)
+    fit(fq, x[:320], low, loss=lambda out, t: F.mse_loss(out, Tensor(t)), epochs=2, lr=0.02)
+    assert fq.qparams["head"].zero_point == 0 and fq.range_of["head"].shift is None
+    assert fq.qparams["head"].scale != quantize_model(model, seen, scheme=scheme).qparams["head"].scale
+
+
+def test_pact_has_no_gradient_scale():
+    """Its formula has none: d L / d alpha is the sum of dy over the clipped numbers, switch or no switch."""
+    (x, y), _ = digits()
+    grads = []
+    for scaled in (True, False):
+        fq = quantized(ranges="pact", gradient_scale=scaled).train()
+        F.cross_entropy(fq(Tensor(3 * x[:32])), y[:32]).backward()
+        grads.append([getattr(fq.ranges, name).stretch.grad.tolist() for name in ("input", "fc1", "fc2", "head")])
+    assert grads[0] == grads[1] and grads[0][1] != 0
+
+
+def test_learned_weight_scales_round_as_the_training_does():
+    """Drawn by chance in training, anew in each pass and each a neighbour of w / s; the scheme's own rounding afterwards."""
+    fq = quantized(weight_ranges="learn", training_rounding="stochastic", seed=0).train()
+    node = fq.nodes["fc1"]
+    first, second = (node.quantized_params()["weight"].data for _ in range(2))
+    scale = node.weight_qparams.scale[:, None]
+    assert np.any(first != second)
+    steps = np.clip(node.weight.data / scale, -3, 3)
+    # A product and a quotient of float32.
+    assert max(np.abs(codes / scale - steps).max() for codes in (first, second)) <= 1 + 3 * 2.0**-22
+    assert np.any(np.abs(first / scale - steps) > 0.6), "nearest would stay within half a step"
+    fq.eval()
+    want = fake_quantize(node.weight.data, node.weight_qparams)
+    assert np.array_equal(node.quantized_params()["weight"].data, want)
 
 
 def test_the_bias_keeps_its_room_under_a_learned_weight_scale():
@@ -399,7 +471,8 @@ def test_ranges_cannot_move_where_activations_have_none(scheme, ranges):
     with pytest.raises(ValueError, match=message + f"'{scheme.activations}'. Use ranges='frozen', or a scheme with"):
         quantize_model(model, seen, scheme=scheme, ranges=ranges)
     # One node with a range is enough.
-    assert quantize_model(model, seen, scheme=scheme.annotate("fc1", activations="static"), ranges=ranges).range_of.keys() == {"fc1"}
+    one = quantize_model(model, seen, scheme=scheme.annotate("fc1", activations="static"), ranges=ranges)
+    assert one.range_of.keys() == {"fc1"}
 
 
 @pytest.mark.parametrize("scheme", [DYNAMIC_INT8, WEIGHT_ONLY_INT8], ids=lambda s: s.name)
@@ -412,11 +485,11 @@ def test_exact_mode_is_refused_where_no_node_has_codes(scheme):
     fq.exact = False
     assert fq.exact is False
     # Some nodes in codes: those are exact, the others stay in float.
-    mixed = quantized(bits=8)
+    whole = quantized(bits=8)
     part = quantize_model(model, seen, scheme=TFLITE_INT8.annotate("head", exclude=True))
     part.exact = True
     (x, _), _ = digits()
-    integer = convert(mixed).trace(quantize(x[:50], mixed.qparams["input"]))
+    integer = convert(whole).trace(quantize(x[:50], whole.qparams["input"]))
     assert np.array_equal(part.trace_codes(x[:50])["fc2"], integer["fc2"])
 
 
