@@ -21,7 +21,7 @@ from tinyquant.quantization.prepare import quantize_model
 from tinyquant.quantization.rounding_decisions import RoundingProblem, round_layers
 from tinyquant.quantization.schemes import TFLITE_INT8
 from tinyquant.study.kept import Kept
-from tinyquant.study.shapes import SHAPES, Expectation, Shape, _judge, shapes_csv, shapes_text
+from tinyquant.study.shapes import SHAPES, Expectation, Shape, _judge, all_numbers, shapes_csv, shapes_text
 from tinyquant.study.shapes_runs import (
     COLD_BATCHES,
     LSQ_RATES,
@@ -213,6 +213,39 @@ def test_a_verdict_follows_from_the_interval(differences, by, verdict, word):
 def test_a_shape_may_appear_in_part():
     shape = Shape("t", ("p",), (), (), (Expectation("x", "a", "b"), Expectation("y", "b", "a")))
     assert _judge(shape, runs(a=[0.9, 0.91], b=[0.5, 0.51]))[0] == "appears in part: 1 of 2."
+
+
+def as_published() -> dict[str, float]:
+    """Every number as the literature has it, in its order: what is better there is better here."""
+    found = {}
+    for network in ("mlp", "mobilenet"):
+        found |= {f"{network} float": 0.98, f"{network} W4 PTQ": 0.5, f"{network} W4 QAT": 0.9}
+        found |= {f"{network} spread bias 32": 0.9, f"{network} spread bias 8": 0.2}
+        found |= {f"{network} even bias 32": 0.95, f"{network} even bias 8": 0.945}
+        for spread, tensor, channel in ((1, 0.97, 0.97), (10, 0.9, 0.96), (100, 0.5, 0.95), (1000, 0.1, 0.94)):
+            ways = {"per tensor": tensor, "per channel": channel, "equalized": 0.975}
+            found |= {f"{network} spread {spread} {way}": value for way, value in ways.items()}
+    found |= {"mlp W3 PTQ": 0.4, "mlp W3 QAT": 0.8, "mlp W2A2 PTQ": 0.3, "mlp EMA debiased": 0.975}
+    rounded = {"nearest": 0.52, "AdaRound": 0.7, "descent": 0.7, "floor": 0.1, "ceil": 0.1, "stochastic": 0.52, "best": 0.63}
+    for layers in ("all layers", "first layer"):
+        found |= {f"mlp W{bits} {layers} {way}": value for bits in (4, 3, 2) for way, value in rounded.items()}
+    for rate, with_, without in ((0.01, 0.676, 0.1), (0.0001, 0.67, 0.642)):
+        found |= {f"mlp LSQ rate {rate:g} {word} gradient scale": v for word, v in (("with", with_), ("without", without))}
+    for start in (0, 6):
+        found |= {f"mlp EMA from {start} after {n}": v for n, v in ((20, 0.2), (200, 0.5), (1000, 0.8), (10000, 0.97))}
+    return found
+
+
+def test_numbers_as_published_have_all_six_shapes_and_turned_round_none_is_better():
+    """No comparison of a shape is the wrong way round."""
+    right = all_numbers(as_published())
+    wrong = {name: 1 - value for name, value in right.items()}
+    for shape in SHAPES:
+        verdict, lines = _judge(shape, [right, right])
+        assert verdict == "appears." and sum(line.startswith("   yes  ") for line in lines) == len(shape.expected)
+        better = [expected for expected in shape.expected if expected.by >= 0]
+        assert not any(expected.look([wrong, wrong])[1] for expected in better)
+    assert "6 of 6 shapes appear in every part" in shapes_text([right, right])
 
 
 def test_the_text_has_the_published_numbers_and_counts_its_verdicts(one_seed):

@@ -113,6 +113,7 @@ def test_what_cannot_be_kept_is_a_failure_of_its_task_and_changes_nothing(tmp_pa
 
 def test_results_are_the_same_in_memory_as_from_the_file(tmp_path):
     kept = Kept(tmp_path / "kept.json", "s", {})
+    kept.add({"one": {"pair": "another"}})
     kept.add({"one": {"pair": (1, 2.5)}})
     assert kept.results == {"one": {"pair": [1, 2.5]}} == Kept(tmp_path / "kept.json", "s", {}).results
     with pytest.raises(ValueError, match="results must be a dict of key to outcome, got list"):
