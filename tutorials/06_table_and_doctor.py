@@ -117,13 +117,19 @@ for bits, margins in believed.items():
     name = f"{bits} bits" if bits else "float"
     print(f"{name:<8}{100 * read:>12.1f} %{450 * (1 - read):>16.1f}{right:>14.1f} %{missed:>14.1f}{alarms:>20.1f}")
 reveal("6.b", round(counts(believed[3] > 0)[1], 1))
-calls = {"float": believed[0][0] > 0, "8 bits": believed[8][0] > 0, "3 bits": believed[3][0] > 0}
-show(tq.plot.missed_cases(truth, {name: called.astype(int) for name, called in calls.items()}), "06_missed")
+tied = (believed[3] == 0).mean(axis=0)
+print(f"3 bits, a score of exactly 0: {tied[ill].sum():.1f} of the 53 cancers, {tied[~ill].sum():.1f} of the 89 others")
+first = {"float": believed[0][0], "8 bits": believed[8][0], "3 bits": believed[3][0]}
+calls, ties = {name: (s > 0).astype(int) for name, s in first.items()}, {name: s == 0 for name, s in first.items()}
+show(tq.plot.missed_cases(truth, calls, undecided=ties), "06_missed")
 
 # %% [markdown]
 # The drop is about the same: ten points for the readers, twelve for the doctors. A reader's mistakes are all alike. A doctor's
 # are nearly all of one kind: four times the missed cancers, and *fewer* false alarms (the figure shows the first of the doctors,
 # the table the mean of all). Accuracy does not tell the two apart.
+#
+# The hatched ones are **ties**: with 3 bits few outputs are left, both classes often get the same one, and `argmax` takes the
+# first class, benign. The network did not decide; most of the benign cases, which count as right, were not decided either.
 #
 # ## The threshold is a choice
 #
@@ -158,9 +164,8 @@ show(tq.plot.confusion_matrices(truth, pair, names=("no", "yes"), title=title), 
 
 # %% [markdown]
 # The missed cancers can be had back at any width, for a price: false alarms. At 8 bits it is float's price. At 3 bits eight
-# different scores are left, and most of the missed cancers have a score of exactly 0: a tie, which goes to the first class,
-# benign. There the doctor knows nothing, and the threshold only decides whom its ignorance hurts: the ill, or four of five
-# benign cases. Note that accuracy prefers each line's left half to its right half.
+# different scores are left, and most of the missed cancers have a score of exactly 0. There the doctor knows nothing, and
+# the threshold only decides whom its ignorance hurts: the ill, or four of five benign cases. Note that accuracy prefers each line's left half to its right half.
 #
 # So say what is acceptable in a number of your own, before you look, and let a test hold it:
 
