@@ -19,6 +19,9 @@ from tinyquant.labs.workplace import notebook_of
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = ROOT / "tutorials"
 EXERCISE_NUMBERS = {item.number for one in sittings() for item in one.exercises}
+KNOWLEDGE = {"256", "15", "50,000", *(str(year) for year in range(1990, 2030))}
+"""Whole numbers that no page need print: two to the power of 8, and of 4 less one; the images of ImageNet; years."""
+
 EACH = pytest.mark.parametrize("sitting", sittings(), ids=lambda sitting: sitting.name)
 
 HEADINGS = (
@@ -150,7 +153,8 @@ def test_a_page_has_its_parts_in_order(sitting: Sitting) -> None:
 
 @EACH
 def test_the_numbers_in_a_page_s_prose_are_printed_by_it_or_published(sitting: Sitting) -> None:
-    """Decimal numbers only: each is in an output of the page, in its code, in code quoted, or in a table of published results."""
+    """Each is in an output of the page, in its code, in code quoted, in a table of published results, or everybody's knowledge:
+    a power of two and one less, a year, the images of ImageNet. Numbers of one digit are left alone, and issues' numbers."""
     cells = cells_of(page(sitting))
     outputs = "\n".join("\n".join(printed(cell)) for cell in notebook(sitting) if cell["cell_type"] == "code")
     code = "\n".join(cell.text for cell in cells if cell.kind == "code")
@@ -160,6 +164,10 @@ def test_the_numbers_in_a_page_s_prose_are_printed_by_it_or_published(sitting: S
             prose = re.sub(r"`[^`]*`", "", prose)
             for number in set(re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", prose)) - EXERCISE_NUMBERS:
                 assert number in outputs or number in code, f"{number} in: {cell.text[:80]}"
+            prose = re.sub(r"\]\([^)]*\)", "]", prose)
+            for number in set(re.findall(r"(?<![\w.#/,])\d[\d,]*\d(?![\w.,]*\d)", prose)) - KNOWLEDGE:
+                plain = rf"(?<![\d.,])(?:{number}|{number.replace(',', '_')}|{number.replace(',', '')})(?!\d|[.,]\d)"
+                assert re.search(plain, outputs + code), f"{number} in: {cell.text[:80]}"
 
 
 @EACH

@@ -126,7 +126,7 @@ reveal("0.c", "for you to say: it depends on what a mistake costs")
 # %% [markdown]
 # MobileNet v1 loses 730 images of 50,000 at 8 bits and QAT brings them back: clear. What is open hangs on how many images
 # exactly one of the two networks has right, and that was not published: "QAT beats float" (+0.03) would be clear only if they
-# were fewer than 55 of the 50,000; "QAT loses to PTQ" (-0.19) is open too. What is *acceptable* no table says: a misread digit
+# were fewer than 0.11 % of them all; "QAT loses to PTQ" (-0.19) is open too. What is *acceptable* no table says: a misread digit
 # costs a stamp, a missed cancer a life. Sitting 6 counts both.
 #
 # ## Train with the error in it

@@ -90,13 +90,13 @@ show(tq.plot.staircase(tq.choose_qparams(-0.75, 1.0, bits=3)), "01_staircase")
 # %% [markdown]
 # ## On real data
 #
-# A handwritten digit has 17 grey levels: 8 bits keep them apart, 3 bits do not. A measurement from a clinic
-# (427 of its 569 samples, those for training) is a smooth number, and every bit counts.
+# A handwritten digit has 17 grey levels: 8 bits keep them apart, 3 bits do not. A measurement from a clinic,
+# here of 427 patients, is a smooth number, and every bit counts.
 
 # %%
 (images, _), _ = tq.data.digits(split=0)
 (cells, _), _ = tq.data.breast_cancer(split=0)
-for name, values in (("pixels of 1,347 digits", images), ("mean radius of the cells", cells[:, 0])):
+for name, values in (("pixels of 1,347 digits", images), (f"mean radius, {len(cells)} patients", cells[:, 0])):
     for bits in (8, 4, 3):
         qp = tq.choose_qparams(values.min(), values.max(), bits=bits)
         codes = tq.quantize(values, qp)

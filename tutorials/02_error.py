@@ -54,6 +54,7 @@ def grid(bits, share=1.0):
 qp = grid(6)
 error = (tq.fake_quantize(weights, qp) - weights) / qp.scale
 shares, _ = np.histogram(error, bins=10, range=(-0.5, 0.5))
+print(f"{weights.size:,} weights, each in one of {qp.qmax - qp.qmin + 1} codes")
 print("percent of the errors in each tenth of a step:", *(f"{100 * share / error.size:.1f}" for share in shares))
 print(f"mean square times 12: {12 * np.mean(error**2):.3f}")
 assert np.abs(error).max() <= 0.5 + 1e-4  # float32 adds a little

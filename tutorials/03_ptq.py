@@ -37,6 +37,9 @@ predict("3.b", "Whose ranges bear it best: minmax, percentile, mse or entropy?",
 weights = tq.models.load_checkpoint("resnet").block3.conv2.weight.data
 reach = float(np.abs(weights).max())
 qp = tq.choose_qparams(-reach, reach, bits=4, symmetric=True, narrow_range=True)
+codes, counts = np.unique(tq.quantize(weights, qp), return_counts=True)
+most = np.sort(counts)[-5:].sum() / weights.size
+print(f"{weights.size:,} weights in {len(codes)} of {qp.qmax - qp.qmin + 1} codes; {100 * most:.0f} % of them in 5 codes")
 show(tq.plot.histogram_to_comb(weights, qp, name="the weights of block3.conv2"), "03_comb")
 
 # %% [markdown]
