@@ -19,7 +19,13 @@ from tinyquant.quantization.convert import convert
 from tinyquant.quantization.fake_quant import fake_quantize
 from tinyquant.quantization.model import FakeQuantModel
 from tinyquant.quantization.prepare import quantize_model
-from tinyquant.quantization.schemes import DYNAMIC_INT8, JACOB_UINT8, SYMMETRIC_INT8, TFLITE_INT8, WEIGHT_ONLY_INT8
+from tinyquant.quantization.schemes import (
+    DYNAMIC_INT8,
+    JACOB_UINT8,
+    SYMMETRIC_INT8,
+    TFLITE_INT8,
+    WEIGHT_ONLY_INT8,
+)
 from tinyquant.training import evaluate, fit
 
 METHODS = {
