@@ -164,8 +164,9 @@ show(tq.plot.confusion_matrices(truth, pair, names=("no", "yes"), title=title), 
 
 # %% [markdown]
 # The missed cancers can be had back at any width, for a price: false alarms. At 8 bits it is float's price. At 3 bits eight
-# different scores are left, and most of the missed cancers have a score of exactly 0. There the doctor knows nothing, and
-# the threshold only decides whom its ignorance hurts: the ill, or four of five benign cases. Note that accuracy prefers each line's left half to its right half.
+# different scores are left, and most of the missed cancers have a score of exactly 0. There the doctor knows nothing, and the
+# threshold only decides whom its ignorance hurts: the ill, or four of five benign cases. Note that accuracy prefers each line's
+# left half to its right half.
 #
 # So say what is acceptable in a number of your own, before you look, and let a test hold it:
 
