@@ -84,12 +84,12 @@ def missed_cases(
         )
     ties = {name: np.zeros(truth.shape, bool) for name in said}
     for name, values in (undecided or {}).items():
-        tied = np.asarray(values)
-        if name not in said or tied.shape != truth.shape or tied.dtype != bool:
+        mask = np.asarray(values)
+        if name not in said or mask.shape != truth.shape or mask.dtype != bool:
             raise ValueError(
-                f"undecided must hold bool arrays {truth.shape} of {', '.join(said)}, got {tied.dtype} {tied.shape} of {name!r}."
+                f"undecided must hold bool arrays {truth.shape} of {', '.join(said)}, got {mask.dtype} {mask.shape} of {name!r}."
             )
-        ties[name] = tied
+        ties[name] = mask
     missed = {name: (values != positive)[ill] for name, values in said.items()}
     tied = {name: (ties[name][ill] & missed[name]) for name in said}
     right = {name: float(np.mean(values == truth)) for name, values in said.items()}

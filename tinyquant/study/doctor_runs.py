@@ -13,7 +13,6 @@ With this module one can run a seed (`run_doctor`).
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from tinyquant import data
 from tinyquant.models import mlp
 from tinyquant.nn import Module
+from tinyquant.numerics.rounding import round_to_int
 from tinyquant.quantization.calibrate import calibrate
 from tinyquant.quantization.prepare import quantize_model
 from tinyquant.quantization.schemes import TFLITE_INT8
@@ -114,7 +114,7 @@ def threshold_for_recall(margin: np.ndarray, labels: np.ndarray, wanted: float) 
 
 def _at_least(share: float, count: int) -> int:
     """The smallest number that is such a share of the count: 0.98 of 50 is 49 and not 50, whatever the last bit says."""
-    return max(1, math.ceil(share * count - 1e-9))
+    return max(1, int(round_to_int(share * count - 1e-9, "ceil")))
 
 
 def _digits(seed: int, settings: dict[str, Any]) -> Outcome:
