@@ -37,9 +37,10 @@ from tinyquant.testing import (
     is_legal,
 )
 from tinyquant.testing.exact import EXACT_MODES
+from tinyquant.testing.grid import LAYERS_BESIDE_A_HALF, beside_a_half
 
 Rng = np.random.Generator
-ENDS = ((-128, 127), (0, 255), (-127, 127), (-8, 7), (0, 15), (-32768, 32767))
+ENDS = ((-128, 127), (0, 255), (-127, 127), (-8, 7), (0, 15), (-32768, 32767), (-3, 3), (-7, 7), (-1, 1))
 
 
 def pick(rng: Rng, things: Any) -> Any:
@@ -97,6 +98,11 @@ def codes_case(rng: Rng) -> Case:
 
 def range_case(rng: Rng) -> Case:
     qmin, qmax = pick(rng, ENDS)
+    if rng.integers(3) == 0:
+        # The zero point lies beside a tie; one float32 is off by less.
+        scale = 2.0 ** -int(rng.integers(0, 12))
+        low = int(rng.integers(0, qmax - qmin)) + 0.5 + pick(rng, (1, -1)) * 2.0 ** -int(rng.integers(4, 12))
+        return RangeCase(-low * scale, (qmax - qmin - low) * scale, qmin, qmax)
     low, high = sorted(numbers(rng, 2, pick(rng, (1, 100, 1000))))
     return RangeCase(low, high, qmin, qmax)
 
@@ -113,16 +119,28 @@ def multiplier_case(rng: Rng) -> Case:
     return MultiplierCase(pick(rng, (power, beside, tie, float(2.0 ** rng.uniform(-28, 28)))))
 
 
+def round_case(rng: Rng) -> Case:
+    quarters = np.array(whole(rng, -400, 400, 4)) / 4
+    ties = rng.choice([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5], 4) + rng.choice([-1, 1], 4) * 2.0 ** -rng.integers(3, 22, 4)
+    return RoundCase(tuple(np.where(rng.integers(2, size=4), quarters, ties).tolist()))
+
+
 def multiplier_of(rng: Rng) -> int:
     return pick(rng, (2**30, 2**30 + 1, 2**31 - 1, int(rng.integers(2**30, 2**31))))
 
 
 def rescale_case(rng: Rng) -> Case:
+    if rng.integers(3) == 0:
+        shift, sign = -int(rng.integers(0, 5)), pick(rng, (1, -1))
+        acc, multiplier = beside_a_half(int(rng.integers(2**20, 2**30)), shift, sign)
+        return RescaleCase((acc, -acc), multiplier, shift)
     most = pick(rng, (300, 2**22))
     return RescaleCase(whole(rng, -most, most, 3), multiplier_of(rng), int(rng.integers(-24, 5)))
 
 
 def layer_case(rng: Rng) -> Case:
+    if rng.integers(8) == 0:
+        return pick(rng, LAYERS_BESIDE_A_HALF)
     n, (qmin, qmax) = int(rng.integers(1, 7)), pick(rng, ((-128, 127), (-8, 7)))
     rows = whole(rng, -128, 127, n), whole(rng, -128, 127, n)
     return LayerCase(*rows, int(rng.integers(-5000, 5001)), int(rng.integers(-128, 128)), multiplier_of(rng),
@@ -188,7 +206,7 @@ DRAWN: dict[type, Callable[[Rng], Case]] = {
     RescaleCase: rescale_case, LayerCase: layer_case, GradientCase: gradient_case, GraphCase: graph_case, BytesCase: bytes_case,
     AccuracyCase: accuracy_case, PercentileCase: percentile_case, MseCase: mse_case, ScaleCase: scale_case,
     RecallCase: recall_case, ThresholdCase: threshold_case, PairedCase: paired_case,
-    RoundCase: lambda rng: RoundCase(tuple(v / 4 for v in whole(rng, -400, 400, 4))),
+    RoundCase: round_case,
     SignCase: lambda rng: SignCase(*whole(rng, 0, pick(rng, (12, 300)), 2)),
     TieCase: lambda rng: TieCase(*rng.permutation(EXACT_MODES)[:2].tolist()),
     BatchesCase: lambda rng: BatchesCase(tuple(numbers(rng, int(rng.integers(1, 5))) for _ in range(int(rng.integers(1, 5))))),

@@ -7,18 +7,20 @@ them to anybody's function by the names of its parameters (`call`).
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyquant.numerics.qparams import QParams
+from tinyquant.testing.calling import SignatureError as SignatureError
+from tinyquant.testing.calling import call as call
+from tinyquant.testing.calling import fits as fits
+from tinyquant.testing.calling import raised_by_the_function as raised_by_the_function
+from tinyquant.testing.calling import run as run
 
 __all__ = ["AccuracyCase", "BatchesCase", "BytesCase", "Case", "CodesCase", "DotCase", "GradientCase", "GraphCase", "LayerCase",
            "MapCase", "MseCase", "MultiplierCase", "PairedCase", "PercentileCase", "RangeCase", "RecallCase", "RescaleCase",
            "RoundCase", "ScaleCase", "SignCase", "SignatureError", "ThresholdCase", "TieCase", "call", "fits", "given",
-           "narrowest", "raised_by_the_function", "reals", "run"]  # fmt: skip
+           "in_rows", "narrowest", "raised_by_the_function", "reals", "run"]  # fmt: skip
 
 
 class MapCase(NamedTuple):
@@ -198,142 +200,6 @@ Case = (
     | ThresholdCase | PairedCase
 )  # fmt: skip
 
-_ALIASES = {
-    "x": ("x", "values", "array", "input", "real", "tensor", "data", "t"),
-    "codes": ("codes", "code", "q", "x_q", "x", "quantized"),
-    "scale": ("scale", "s"),
-    "zero_point": ("zero_point", "zp", "z", "zero", "zeropoint"),
-    "qmin": ("qmin", "quant_min", "q_min", "low"),
-    "qmax": ("qmax", "quant_max", "q_max", "high"),
-    "rmin": ("rmin", "x_min", "xmin", "min_val", "low", "lo"),
-    "rmax": ("rmax", "x_max", "xmax", "max_val", "high", "hi"),
-    "upstream": ("upstream", "grad", "grad_output", "g", "dy"),
-    "w": ("w", "weights", "weight", "b"),
-    "acc": ("acc", "accumulator", "x", "a"),
-    "multiplier": ("multiplier", "m", "M", "m0"),
-    "shift": ("shift", "e", "exponent"),
-    "x_zero": ("x_zero", "zx", "x_zero_point", "input_zero_point"),
-    "w_zero": ("w_zero", "zw", "w_zero_point", "weight_zero_point"),
-    "y_zero": ("y_zero", "zy", "y_zero_point", "output_zero_point"),
-    "real": ("real", "x", "value", "m"),
-    "float_bytes": ("float_bytes", "float_size", "size_float", "bytes_float"),
-    "int8_bytes": ("int8_bytes", "int8_size", "int_bytes", "size_int8", "bytes_int8"),
-    "before": ("before", "acc_before", "accuracy_before", "float_accuracy"),
-    "after": ("after", "acc_after", "accuracy_after", "int8_accuracy"),
-    "images": ("images", "n_images", "num_images", "n"),
-    "only_a": ("only_a", "a_only", "n10", "b"),
-    "only_b": ("only_b", "b_only", "n01", "c"),
-    "mode_a": ("mode_a", "rule_a", "first", "a"),
-    "mode_b": ("mode_b", "rule_b", "second", "b"),
-    "batches": ("batches", "data", "loader", "dataset", "xs"),
-    "percent": ("percent", "percentile", "p", "q"),
-    "bits": ("bits", "num_bits", "n_bits", "b"),
-    "truth": ("truth", "y_true", "labels", "y", "target", "targets"),
-    "predicted": ("predicted", "y_pred", "prediction", "predictions", "pred"),
-    "scores": ("scores", "score", "y_score", "probabilities", "s"),
-    "recall": ("recall", "min_recall", "target_recall", "wanted", "r"),
-    "a": ("a", "results_a", "first"),
-    "b": ("b", "results_b", "second"),
-    "t": ("t", "t_value", "t_quantile", "factor"),
-}
-"""What other people call the same thing."""
-
-_QPARAMS = ("qp", "qparams")
-
-
-class SignatureError(TypeError):
-    """A function asks for something a case of this kind does not have."""
-
-
-def run(fn: Callable[..., object], *arguments: object, **named: object) -> object:
-    """The one place where a function under test is called."""
-    return fn(*arguments, **named)
-
-
-def raised_by_the_function(error: BaseException) -> bool:
-    """Whether the function under test raised it, and not a judge that could not read its answer."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code is run.__code__:
-            return True
-        trace = trace.tb_next
-    return False
-
-
-def call(fn: Callable[..., object], values: Mapping[str, object]) -> object:
-    """``fn`` with each of its parameters taken from ``values`` by name.
-
-    A parameter called ``qp`` gets a `QParams` of scale, zero_point, qmin and qmax; ``bits`` and ``signed`` get what qmin and qmax
-    say. A parameter that has a default and is not among the values keeps it. A function whose parameters cannot be seen gets the
-    values in their order.
-
-    Raises
-    ------
-    SignatureError
-        A parameter without a default is called something no value is.
-
-    Examples
-    --------
-    >>> call(lambda x, zp: [x, zp], {"x": 1.5, "scale": 0.5, "zero_point": 3})
-    [1.5, 3]
-    """
-    try:
-        parameters = inspect.signature(fn).parameters
-    except (TypeError, ValueError):
-        return run(fn, *values.values())
-    named: dict[str, object] = {}
-    positional: list[object] = []
-    for name, parameter in parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        try:
-            value = _value_for(name, values)
-        except KeyError:
-            if parameter.default is parameter.empty:
-                raise SignatureError(
-                    f"the parameters of {getattr(fn, '__name__', 'the function')} must be among {', '.join(values)}, "
-                    f"got {name!r}. Rename it, or wrap the function."
-                ) from None
-            continue
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            positional.append(value)
-        else:
-            named[name] = value
-    return run(fn, *positional, **named)
-
-
-def _value_for(name: str, values: Mapping[str, object]) -> object:
-    """The value meant by a parameter's name; KeyError if there is none."""
-    if name in values:
-        return values[name]
-    if name in _QPARAMS and "scale" in values:
-        scale, zero, low, high = (values[key] for key in ("scale", "zero_point", "qmin", "qmax"))
-        return QParams(scale, zero, low, high)  # type: ignore[arg-type]
-    if name in ("bits", "num_bits", "signed") and "qmin" in values:
-        low, high = int(values["qmin"]), int(values["qmax"])  # type: ignore[call-overload]
-        return low < 0 if name == "signed" else (high - low).bit_length()
-    for key in values:
-        if name in _ALIASES.get(key, ()):
-            return values[key]
-    raise KeyError(name)
-
-
-def fits(fn: Callable[..., object], case: Case) -> bool:
-    """Whether the function can be told the codes of this case: one without qmin and qmax only knows [-128, 127]."""
-    qmin = getattr(case, "qmin", -128)
-    if (qmin, getattr(case, "qmax", 127)) == (-128, 127):
-        return True
-    try:
-        parameters = inspect.signature(fn).parameters
-    except (TypeError, ValueError):
-        return True
-    names = set(parameters)
-    if names & {*_QPARAMS, *_ALIASES["qmin"][:3]}:
-        return True
-    width = getattr(case, "qmax", 127) - qmin + 1
-    whole = width & (width - 1) == 0 and qmin in (0, -(width // 2))
-    return whole and bool(names & {"bits", "num_bits"}) and (qmin < 0 or "signed" in names)
-
 
 def reals(case: MapCase) -> np.ndarray:
     """The array of reals of a case."""
@@ -355,13 +221,41 @@ _ROW_TYPES: dict[str, dict[str, str]] = {
 """The types of the rows that are not float64."""
 
 
-def given(case: Case) -> dict[str, object]:
+def _shape_of(count: int) -> tuple[int, ...]:
+    """Rows for so many numbers: (2, 2, k), (2, k) or (1, n). One that reads numbers one by one, or the first row only, shows."""
+    if count >= 8 and count % 4 == 0:
+        return 2, 2, count // 4
+    return (2, count // 2) if count >= 4 and count % 2 == 0 else (1, count)
+
+
+def in_rows(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same numbers in rows, as nested tuples; of batches each by itself.
+
+    >>> in_rows((1, 2, 3)), in_rows((1, 2, 3, 4)), in_rows(((1.0,), (2.0, 3.0)))
+    (((1, 2, 3),), ((1, 2), (3, 4)), (((1.0,),), ((2.0, 3.0),)))
+    """
+    if isinstance(numbers[0], tuple):
+        return tuple(map(in_rows, numbers))
+    for length in _shape_of(len(numbers))[:0:-1]:
+        numbers = tuple(numbers[start : start + length] for start in range(0, len(numbers), length))
+    return numbers
+
+
+def given(case: Case, rows: tuple[str, ...] = ()) -> dict[str, object]:
     """What a function is called with on this case, by name: its numbers, and each row as a new array (batches as a list).
+
+    Parameters
+    ----------
+    case : Case
+    rows : tuple of str
+        Names of arrays that are handed over in more than one dimension: the same numbers, as `in_rows` puts them.
 
     Examples
     --------
     >>> given(RecallCase((1, 0), (1, 1)))
     {'truth': array([1, 0]), 'predicted': array([1, 1])}
+    >>> given(RoundCase((0.5, 2.0)), rows=("x",))["x"]
+    array([[0.5, 2. ]])
     """
     values = case._asdict()
     types = dict(_ROW_TYPES.get(type(case).__name__, {}))
@@ -370,6 +264,8 @@ def given(case: Case) -> dict[str, object]:
         del values["dtype"], values["mode"]
     if isinstance(case, CodesCase):
         types["codes"] = str(narrowest(case.qmin, case.qmax))
+    for name in rows:
+        values[name] = in_rows(values[name])
     for name, value in values.items():
         if name == "batches":
             values[name] = [np.array(row, np.float64) for row in value]

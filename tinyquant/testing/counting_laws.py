@@ -44,7 +44,8 @@ def times_smaller_is_the_ratio(case: BytesCase, functions: Functions) -> Broken 
     value, right = _number("times_smaller", case, functions, "ratio"), Fraction(case.float_bytes, case.int8_bytes)
     if abs(value - right) <= _QUOTIENT * right:
         return None
-    return Broken(show(value), f"{show(right)} = {case.float_bytes} / {case.int8_bytes}", "a float32 rounding")
+    stands = f"{show(right, value)} = {case.float_bytes} / {case.int8_bytes}"
+    return Broken(show(value, right), stands, "a float32 rounding")
 
 
 @law("times_smaller", BytesCase, "only the ratio counts: both sizes in bits give the same answer")
@@ -54,7 +55,7 @@ def times_smaller_in_any_unit(case: BytesCase, functions: Functions) -> Broken |
     in_bits = _number("times_smaller", BytesCase(8 * case.float_bytes, 8 * case.int8_bytes), functions, "ratio")
     if value == in_bits:
         return None
-    return Broken(f"{show(value)} in bytes, {show(in_bits)} in bits", "the same number for both")
+    return Broken(f"{show(value, in_bits)} in bytes, {show(in_bits, value)} in bits", "the same number for both")
 
 
 # images_lost
@@ -125,8 +126,8 @@ def sign_test_is_exact(case: SignCase, functions: Functions) -> Broken | None:
     if abs(p - right) <= _PROBABILITY * right:
         return None
     tosses, fewer = case.only_a + case.only_b, min(case.only_a, case.only_b)
-    answer = f"p = {show(right)}: 2 * P({fewer} or fewer of {tosses}), at most 1"
-    return Broken(f"p = {show(p)}", answer, "one part in 10**9")
+    answer = f"p = {show(right, p)}: 2 * P({fewer} or fewer of {tosses}), at most 1"
+    return Broken(f"p = {show(p, right)}", answer, "one part in 10**9")
 
 
 # recall
@@ -144,7 +145,8 @@ def recall_is_the_share_found(case: RecallCase, functions: Functions) -> Broken 
     right = Fraction(found, ones)
     if abs(value - right) <= _QUOTIENT * right:
         return None
-    return Broken(f"recall {show(value)}", f"{show(right)}: {found} of {ones} ones were found", "a float32 rounding")
+    answer = f"{show(right, value)}: {found} of {ones} ones were found"
+    return Broken(f"recall {show(value, right)}", answer, "a float32 rounding")
 
 
 @law("recall", RecallCase, "a false alarm (predicted 1, truth 0) does not change the recall")
@@ -158,6 +160,12 @@ def recall_ignores_false_alarms(case: RecallCase, functions: Functions) -> Broke
     found, ones = _found(case)
     return Broken(f"{show(values[0])} without false alarms, {show(values[1])} when every 0 is one",
                   f"{show(Fraction(found, ones))} for both: {found} of {ones} found")  # fmt: skip
+
+
+@law("recall", RecallCase, "truth and predicted themselves stay as they were")
+def recall_leaves_its_inputs_alone(case: RecallCase, functions: Functions) -> Broken | None:
+    """The caller's arrays are not multiplied or masked in place."""
+    return changed_inputs(functions["recall"], given(case))
 
 
 # choose_threshold
@@ -208,6 +216,12 @@ def threshold_has_few_false_alarms(case: ThresholdCase, functions: Functions) ->
     if alarms <= fewest:
         return None
     return Broken(f"t = {show(t)}, with false alarms: {alarms}", f"t = {show(best)}, false alarms: {fewest}, and enough found")
+
+
+@law("choose_threshold", ThresholdCase, "scores and truth themselves stay as they were")
+def threshold_leaves_its_inputs_alone(case: ThresholdCase, functions: Functions) -> Broken | None:
+    """The caller's scores are not sorted: then they would no longer belong to their truth."""
+    return changed_inputs(functions["choose_threshold"], given(case))
 
 
 # paired_interval

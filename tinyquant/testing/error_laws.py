@@ -9,13 +9,23 @@ from __future__ import annotations
 import itertools
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
 from tinyquant.testing import exact
 from tinyquant.testing.cases import MapCase, ScaleCase, TieCase, call, given, reals
 from tinyquant.testing.exact import HALF, ULP
-from tinyquant.testing.law import Broken, Functions, changed_inputs, law, numbers, show, two_of
+from tinyquant.testing.law import (
+    Broken,
+    Functions,
+    changed_inputs,
+    differs_in_rows,
+    law,
+    numbers,
+    show,
+    two_of,
+)
 from tinyquant.testing.map_laws import float_slack, nearest_code_error
 
 __all__: list[str] = []
@@ -32,23 +42,33 @@ def _parts(case: MapCase, functions: Functions) -> tuple[list[Fraction], list[Fr
     return numbers(rounding, len(case.x), "rounding errors"), numbers(clipping, len(case.x), "clipping errors")
 
 
+@lru_cache(maxsize=256)
 def _reach(case: MapCase) -> tuple[Fraction, Fraction]:
     """The lowest and the highest real number that has a code."""
     ends = (exact.dequantize(end, case.scale, case.zero_point) for end in (case.qmin, case.qmax))
     return next(ends), next(ends)
 
 
+@lru_cache(maxsize=256)
+def _largest(case: MapCase) -> Fraction:
+    """The end that is further from 0, and a step."""
+    return max(map(abs, _reach(case))) + Fraction(case.scale)
+
+
 def _room(case: MapCase, x: float) -> Fraction:
     """What float32 may add to a part: x, the real of a code or an end, and three differences, each rounded to 2**-24 of the
     largest number in it."""
-    return 8 * ULP * (abs(Fraction(x)) + max(map(abs, _reach(case))) + Fraction(case.scale))
+    return 8 * ULP * (abs(Fraction(x)) + _largest(case))
 
 
 @law("split_error", MapCase, "two arrays with a number for each x; x itself stays as it was")
 def split_gives_two_arrays(case: MapCase, functions: Functions) -> Broken | None:
     """Shapes; the input untouched."""
     values = given(case)
-    rounding, clipping = (np.asarray(part).shape for part in two_of(call(functions["split_error"], values), _SPLIT))
+    parts = two_of(call(functions["split_error"], values), _SPLIT)
+    for part in parts:
+        numbers(part, len(case.x), "errors")
+    rounding, clipping = (np.asarray(part).shape for part in parts)
     right = (len(case.x),)
     if (rounding, clipping) != (right, right):
         return Broken(f"shapes {rounding} and {clipping}", f"{right} and {right}: rounding and clipping of each x")
@@ -98,6 +118,15 @@ def rounding_is_at_most_half_a_step(case: MapCase, functions: Functions) -> Brok
             allowed = f"{'0' if outside else '0.5'} steps of scale {show(case.scale)}"
             return Broken(f"rounding {show(rounding)} for x = {show(x)}", right, allowed)
     return None
+
+
+@law("split_error", MapCase, "the shape of x does not matter: both parts have the same one", rows=("x",))
+def parts_of_any_shape(case: MapCase, functions: Functions) -> Broken | None:
+    """Rows of numbers are split as the numbers are."""
+    flat, shaped = given(case), given(case, rows=("x",))
+    parts = two_of(call(functions["split_error"], flat), _SPLIT), two_of(call(functions["split_error"], shaped), _SPLIT)
+    found = [differs_in_rows(one, other, shaped["x"], "errors") for one, other in zip(*parts)]
+    return found[0] or found[1]
 
 
 # tie_breaker
@@ -185,7 +214,20 @@ def pulls_are_summed(case: ScaleCase, functions: Functions) -> Broken | None:
     sums = [sum(picked, Fraction(0)) for picked in itertools.product(*choices)]
     if min(abs(value - right) for right in sums) <= room:
         return None
-    return Broken(f"{show(value)} for {n} numbers", f"{show(sums[0])}, the sum of their pulls", f"{n} float32 roundings")
+    yours, right = show(value, sums[0]), show(sums[0], value)
+    return Broken(f"{yours} for {n} numbers", f"{right}, the sum of their pulls", f"{n} float32 roundings")
+
+
+@law("scale_gradient", ScaleCase, "the shape of x does not matter: one gradient, the sum over all of it", rows=("upstream", "x"))
+def pulls_of_any_shape(case: ScaleCase, functions: Functions) -> Broken | None:
+    """Rows of numbers pull as the numbers do; a sum may be taken in another order, so that each may be off by its own room."""
+    (flat,) = numbers(call(functions["scale_gradient"], given(case)), 1, "gradient")
+    (shaped,) = numbers(call(functions["scale_gradient"], given(case, rows=("upstream", "x"))), 1, "gradient")
+    room = 2 * len(case.x) * sum((_off(case, u, x) for u, x in zip(case.upstream, case.x)), Fraction(0))
+    if abs(flat - shaped) <= room:
+        return None
+    return Broken(f"{show(shaped, flat)} for rows", f"{show(flat, shaped)}, as for the same numbers in one row",
+                  f"{len(case.x)} float32 roundings")  # fmt: skip
 
 
 @law("scale_gradient", ScaleCase, "x and upstream themselves stay as they were")

@@ -29,9 +29,11 @@ from tinyquant.testing.grid_counts import COUNT_GRIDS
 from tinyquant.testing.grid_ranges import RANGE_GRIDS
 from tinyquant.testing.legal import is_legal
 
-__all__ = ["grid"]
+__all__ = ["LAYERS_BESIDE_A_HALF", "beside_a_half", "grid"]
 
-_ENDS = ((-128, 127), (0, 255), (-128, 127), (-8, 7), (-128, 127), (-32768, 32767))
+_ENDS = ((-128, 127), (0, 255), (-128, 127), (-8, 7), (-128, 127), (-32768, 32767), (-3, 3))
+_BESIDE = tuple(2.0**-k for k in (4, 7, 10, 13, 16, 17))
+"""How far beside a tie: by less than a tenth, a hundredth, a thousandth, and more than a float32 is off."""
 _SCALES = (1.0, 0.5, float(np.float32(0.1)), 2.0**-20, float(np.float32(1 / 255)), 4.0, float(np.float32(3.7)))
 
 
@@ -39,9 +41,12 @@ def _reals(scale: float, zero: int, qmin: int, qmax: int, dtype: str) -> tuple[f
     """Ties, whole steps and their neighbours at both ends and around 0, then far outside."""
     halves = {*range(2 * (qmin - zero) - 3, 2 * (qmin - zero) + 3), *range(2 * (qmax - zero) - 2, 2 * (qmax - zero) + 4)}
     halves |= set(range(-5, 6))
-    steps = [h / 2 for h in sorted(halves)] + [0.25, -0.25, 1.75, -2.75, -0.0, qmin - zero - 0.25, qmax - zero + 0.25]
-    # Just short of a tie, by more than a float32 is off and less than a careless epsilon.
-    steps += [sign * (tie - 2.0**-17) for tie in (0.5, 1.5) for sign in (1, -1)]
+    steps = [h / 2 for h in sorted(halves)] + [0.25, -0.25, 1.75, -2.75, -0.0]
+    # Beyond either end, before and after half a step.
+    steps += [qmin - zero - 0.25, qmin - zero - 0.75, qmax - zero + 0.25, qmax - zero + 0.75]
+    # Beside a tie, by more than a float32 is off and less than a careless epsilon; a large zero point hides what is near.
+    near = itertools.product((0.5, 1.5) if zero == 0 else (0.5,), _BESIDE if zero == 0 else _BESIDE[1::3], (1, -1), (1, -1))
+    steps += [sign * (tie + way * beside) for tie, beside, sign, way in near]
     # Two hundredths beyond a tie: a float16 takes them for the tie.
     steps += [sign * beyond for beyond in (65.48, 100.52) for sign in (1, -1)]
     steps += [sign * far for far in (100.3, 200.0, 300.0, 70000.0, 2.0**33, 2.0**40) for sign in (1, -1)]
@@ -61,7 +66,9 @@ def _map_cases() -> list[Case]:
                 for dtype in ("float32", "float64"):
                     for scale in (next(turns),) if dtype == "float64" else (2.0 ** -(turn % 3), next(turns)):
                         found.append(MapCase(_reals(scale, zero, qmin, qmax, dtype), scale, zero, qmin, qmax, dtype))
-    return found
+    # Few numbers, so that rows of them have every shape.
+    few = (0.75, -1.5, 300.0, 2.0, -200.0, 1.25, -0.25, 8.0)
+    return found + [MapCase(few[:count], 0.5, zero) for count in (1, 2, 3, 4, 5, 8) for zero in (0, 7)]
 
 
 def _codes_cases() -> list[Case]:
@@ -80,13 +87,25 @@ def _range_cases() -> list[Case]:
     ends = [(-1.0, 1.0), (0.0, 1.0), (-1.0, 3.0), (0.5, 1.0), (-3.0, -1.0), (0.0, 0.0), (5.0, 5.0), (-2.0, -2.0), (250.0, 1000.0),
             (-0.1, 12.7), (-0.001, 0.002), (-6.0, 0.0), (-1000.0, 1.0), (-0.3, 0.7), (-2.55, 0.0), (-100.0, 155.0),
             (-127.6, 127.4), (-0.25, 63.5), (-4.0, 3.96875)]  # fmt: skip
-    return [RangeCase(low, high, qmin, qmax) for low, high in ends for qmin, qmax in ((-128, 127), (0, 255), (-8, 7))]
+    # Narrow ones: a thousandth and less is no empty range.
+    ends += [(-(2.0**-11), 2.0**-11), (0.0, 2.0**-13), (-(2.0**-15), 0.0), (-3 * 2.0**-17, 2.0**-17)]
+    codes = ((-128, 127), (0, 255), (-8, 7), (-3, 3))
+    found: list[Case] = [RangeCase(low, high, qmin, qmax) for low, high in ends for qmin, qmax in codes]
+    # The zero point lies beside a tie, either way.
+    for (qmin, qmax), below, beside, scale in itertools.product(codes, (0, 2), (2.0**-6, 2.0**-11, 2.0**-13), (1.0, 2.0**-7)):
+        for low in (below + 0.5 - beside, below + 0.5 + beside):
+            found.append(RangeCase(-low * scale, (qmax - qmin - low) * scale, qmin, qmax))
+    return found
 
 
 def _round_cases() -> list[Case]:
-    """Halves, quarters and whole numbers on either side of 0."""
-    x = tuple(n / 4 for n in range(-102, 103)) + (100.5, -100.5, 101.5, -101.5, 1e6 + 0.5, -1e6 - 0.5)
-    return [RoundCase(x)]
+    """Halves, quarters and whole numbers on either side of 0, and what lies beside a tie; each near to 0 alone and in company."""
+    x = [n / 4 for n in range(-102, 103)] + [100.5, -100.5, 101.5, -101.5, 1e6 + 0.5, -1e6 - 0.5]
+    # A millionth off a tie at the least: float32 can tell that from it up to 4, and 2**-13 up to a thousand.
+    near = [tie + way * beside for tie in (0.5, 1.5, 2.5) for beside in (*_BESIDE, 2.0**-20) for way in (1, -1)]
+    near += [tie + way * beside for tie in (10.5, 101.5) for beside in _BESIDE[:4] for way in (1, -1)]
+    x += near + [-value for value in near]
+    return [RoundCase(tuple(x)), RoundCase(tuple(x[:120])), RoundCase(tuple(x[100:103]))]
 
 
 def _dot_cases() -> list[Case]:
@@ -119,6 +138,25 @@ _RESCALES = ((2**30, 1), (2**30, 0), (2**30, -1), (2**30, -7), (1583594044, -9),
              (1518500250, 2),             (2**30 + 1, -20), (1717986918, -4))  # fmt: skip
 
 
+def beside_a_half(acc: int, shift: int, sign: int) -> tuple[int, int]:
+    """An odd accumulator from ``acc`` on, and a multiplier that makes a whole number and a half of it, but for ``sign`` in the
+    last bit of the product: acc * multiplier = 2**(k-1) + sign mod 2**k, where k = 31 - shift bits are shifted out.
+
+    Float64 has 53 bits for a product of up to 62, and sees the half itself.
+
+    >>> acc, multiplier = beside_a_half(2**29, -3, -1)
+    >>> acc * multiplier % 2**34 == 2**33 - 1 and 2**30 <= multiplier < 2**31
+    True
+    """
+    k = 31 - shift
+    acc |= 1
+    while True:
+        multiplier = (2 ** (k - 1) + sign) * pow(acc, -1, 2**k) % 2**k
+        if 2**30 <= multiplier < 2**31:
+            return acc, multiplier
+        acc += 2
+
+
 def _rescale_cases() -> list[Case]:
     """Small and large accumulators, exact halves and what lies next to them, for shifts either way."""
     small = (
@@ -148,7 +186,21 @@ def _rescale_cases() -> list[Case]:
         2**24 + 1,
     )
     large = (2**28 - 1, -(2**28), 2**27 + 12345, 123456789)
-    return [RescaleCase(small + large, m, e) for m, e in _RESCALES]
+    found: list[Case] = [RescaleCase(small + large, m, e) for m, e in _RESCALES]
+    for turn, (shift, sign) in enumerate(itertools.product((0, -1, -3, -5), (1, -1, 1, -1))):
+        acc, multiplier = beside_a_half((2**30 - 2**28) // (1 + turn % 3) + 1001 * turn, shift, sign)
+        found += [RescaleCase((acc,), multiplier, shift), RescaleCase((-acc, acc), multiplier, shift)]
+    return found
+
+
+LAYERS_BESIDE_A_HALF = tuple(
+    LayerCase((127,) * n, (w,) * n, bias, -128, multiplier, -16, y_zero)
+    for n, w, bias, multiplier, y_zero in (
+        (552, 127, 29685, 1489414091, -128), (552, -127, -29685, 1489414091, 100), (557, 127, 20952, 1562503245, -90),
+        (557, -127, -20952, 1562503245, 127),
+    )
+)  # fmt: skip
+"""Long rows whose sum, rescaled, lies 2**-47 beside a half, as `beside_a_half` finds it for sums of 17906205 and 18059397."""
 
 
 def _layer_cases() -> list[Case]:
@@ -166,7 +218,7 @@ def _layer_cases() -> list[Case]:
     few = [((3, 5, 7), (11, -13, 17), 5, 2), ((100, 100), (100, 100), 0, 0), ((-100, 100), (100, -100), 9, 1)]
     found += [LayerCase(x, w, bias, x_zero, 2**30, -3, 1, -8, 7) for x, w, bias, x_zero in few]
     # What TFLite's two roundings make a 1 of.
-    return [*found, LayerCase((1,), (1,), 0, 0, 2**30, -1)]
+    return [*found, LayerCase((1,), (1,), 0, 0, 2**30, -1), *LAYERS_BESIDE_A_HALF]
 
 
 def _gradient_cases() -> list[Case]:

@@ -24,7 +24,10 @@ def _batches_cases() -> list[Case]:
         ((-8.0, 1.0), (-2.0, 16.0)), ((16.0, -1.0), (2.0, -8.0)), ((1000.0, -0.001), (2.0,)),
     ]  # fmt: skip
     more = [tuple(tuple(float((7 * n + 5 * b) % 23 - off) for n in range(6)) for b in range(4)) for off in range(-10, 34)]
-    return [BatchesCase(batches) for batches in (*rows, *more)]
+    # Many batches, the extremes in the last one; numbers in rows of four and of eight.
+    many: list[tuple[tuple[float, ...], ...]] = [((0.5, -0.5),) * n + ((-3.0, 4.0),) for n in (5, 20)]
+    many += [((1.0, -2.0, 3.0, -4.0),), tuple(tuple(float(n) for n in range(b, b + 8)) for b in (-9, 0, 5))]
+    return [BatchesCase(batches) for batches in (*rows, *more, *many)]
 
 
 def _percentile_cases() -> list[Case]:
@@ -37,7 +40,9 @@ def _percentile_cases() -> list[Case]:
         tuple((37 * n % 1000) / 8 - 60 for n in range(1000)), tuple(n * n / 16 for n in range(40)), (0.0,) * 30 + (4.0,) * 10,
         (0.0,) * 60 + tuple(float(n) for n in range(1, 41)),
     ]  # fmt: skip
-    return [PercentileCase(x, percent) for x in rows for percent in (100.0, 99.0, 98.0, 90.0, 80.0, 50.0)]
+    found: list[Case] = [PercentileCase(x, percent) for x in rows for percent in (100.0, 99.0, 98.0, 90.0, 80.0, 50.0)]
+    # A percent that is not whole tells itself from 99 where there are numbers enough.
+    return found + [PercentileCase(x, percent) for x in rows if len(x) > 190 for percent in (99.9, 99.5)]
 
 
 def _mse_cases() -> list[Case]:

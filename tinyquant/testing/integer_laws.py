@@ -5,26 +5,52 @@ All of it is judged in Python ints and exact rationals: nothing here can overflo
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
 
 from tinyquant.testing import exact
-from tinyquant.testing.cases import DotCase, LayerCase, MultiplierCase, RescaleCase, RoundCase, call
+from tinyquant.testing.cases import DotCase, LayerCase, MultiplierCase, RescaleCase, RoundCase, call, given
 from tinyquant.testing.exact import HALF
-from tinyquant.testing.law import Broken, Functions, Unusable, law, numbers, pair, show
+from tinyquant.testing.law import (
+    Broken,
+    Functions,
+    Unusable,
+    changed_inputs,
+    differs_in_rows,
+    law,
+    numbers,
+    pair,
+    show,
+)
 
 __all__: list[str] = []
 
 @law("round_to_int", RoundCase, "each number becomes the whole number that the named rule says, on ties above all")
 def rounds_by_its_rule(case: RoundCase, functions: Functions) -> Broken | None:
     """round_to_int(x, mode) against the definition."""
-    got = numbers(call(functions["round_to_int"], {"x": np.array(case.x), "mode": case.mode}), len(case.x), "whole numbers")
+    got = numbers(call(functions["round_to_int"], given(case)), len(case.x), "whole numbers")
     for x, value in zip(case.x, got):
         right = exact.round_to_int(Fraction(x), case.mode)
         if value != right:
-            return Broken(f"{show(x)} becomes {show(value)}", f"{right}: the rule is {case.mode}")
+            beside = show(x, math.floor(x) + HALF, math.floor(x), math.ceil(x))
+            return Broken(f"{beside} becomes {show(value)}", f"{right}: the rule is {case.mode}")
     return None
+
+
+@law("round_to_int", RoundCase, "x itself stays as it was")
+def rounding_leaves_x_alone(case: RoundCase, functions: Functions) -> Broken | None:
+    """The caller's array is not rounded in place."""
+    return changed_inputs(functions["round_to_int"], given(case))
+
+
+@law("round_to_int", RoundCase, "the shape of x does not matter: the whole numbers have the same one", rows=("x",))
+def rounds_any_shape(case: RoundCase, functions: Functions) -> Broken | None:
+    """Rows of numbers are rounded as the numbers are."""
+    flat, shaped = given(case), given(case, rows=("x",))
+    answers = call(functions["round_to_int"], flat), call(functions["round_to_int"], shaped)
+    return differs_in_rows(*answers, shaped["x"], "whole numbers")
 
 
 def _dot(case: DotCase, fn: object, **more: int) -> int:
@@ -46,11 +72,17 @@ def accumulator_exact(case: DotCase, functions: Functions) -> Broken | None:
 @law("accumulate", DotCase, "the accumulator is an integer of at least 32 bits: float32 counts only to 16777216")
 def accumulator_is_an_integer(case: DotCase, functions: Functions) -> Broken | None:
     """The type of the sum."""
-    given = {"x": np.array(case.x, np.int8), "w": np.array(case.w, np.int8)}
-    result = np.asarray(call(functions["accumulate"], given))
+    codes = {"x": np.array(case.x, np.int8), "w": np.array(case.w, np.int8)}
+    result = np.asarray(call(functions["accumulate"], codes))
     if result.dtype.kind in "iu" and result.dtype.itemsize >= 4:
         return None
     return Broken(f"a sum of type {result.dtype}", "int32 (or wider)")
+
+
+@law("accumulate", DotCase, "x and w themselves stay as they were")
+def accumulator_leaves_the_codes_alone(case: DotCase, functions: Functions) -> Broken | None:
+    """The caller's codes are not multiplied in place."""
+    return changed_inputs(functions["accumulate"], {"x": np.array(case.x, np.int8), "w": np.array(case.w, np.int8)})
 
 
 @law("centred_dot", DotCase, "taking the zero points off first, or correcting the sum afterwards, gives the same number")
@@ -59,6 +91,19 @@ def zero_point_corrections(case: DotCase, functions: Functions) -> Broken | None
     total = _dot(case, functions["centred_dot"], x_zero=case.x_zero, w_zero=case.w_zero)
     right = exact.dot(case.x, case.w, case.x_zero, case.w_zero)
     return None if total == right else Broken(f"the sum is {total}", f"{right}")
+
+
+@law("centred_dot", DotCase, "the sum is an integer: no float belongs between codes and accumulator")
+def centred_sum_is_an_integer(case: DotCase, functions: Functions) -> Broken | None:
+    """The type of the sum (a Python int is one too)."""
+    result = np.asarray(call(functions["centred_dot"], given(case)))
+    return None if result.dtype.kind in "iu" else Broken(f"a sum of type {result.dtype}", "an integer: int32 or wider")
+
+
+@law("centred_dot", DotCase, "x and w themselves stay as they were")
+def centred_dot_leaves_the_codes_alone(case: DotCase, functions: Functions) -> Broken | None:
+    """The zero points are not taken off the caller's own codes."""
+    return changed_inputs(functions["centred_dot"], given(case))
 
 
 def _pair(case: MultiplierCase, functions: Functions) -> tuple[int, int]:
@@ -94,8 +139,12 @@ def multiplier_is_nearest(case: MultiplierCase, functions: Functions) -> Broken 
 
 def _rescaled(case: RescaleCase, functions: Functions) -> list[Fraction]:
     """What the requantize under test makes of the accumulators."""
-    given = {"acc": np.array(case.acc, np.int32), "multiplier": case.multiplier, "shift": case.shift}
-    return numbers(call(functions["requantize"], given), len(case.acc), "whole numbers")
+    return numbers(call(functions["requantize"], given(case)), len(case.acc), "whole numbers")
+
+
+def _beside(value: Fraction) -> str:
+    """A number, with as many digits as tell it from the tie next to it."""
+    return show(value, math.floor(value) + HALF)
 
 
 @law("requantize", RescaleCase, "acc * multiplier * 2**(shift - 31) is met to less than one code (any rule of any runtime)")
@@ -105,7 +154,7 @@ def requantize_within_one(case: RescaleCase, functions: Functions) -> Broken | N
         right = exact.rescale(acc, case.multiplier, case.shift)
         if value.denominator != 1 or abs(value - right) > 1:
             return Broken(
-                f"{show(value)} for acc = {acc}", f"{exact.round_to_int(right, 'half_away')}, from {show(right)}", "1 code"
+                f"{show(value)} for acc = {acc}", f"{exact.round_to_int(right, 'half_away')}, from {_beside(right)}", "1 code"
             )
     return None
 
@@ -118,7 +167,7 @@ def requantize_nearest(case: RescaleCase, functions: Functions) -> Broken | None
         if abs(value - right) > HALF:
             return Broken(
                 f"{show(value)} for acc = {acc}",
-                f"{exact.round_to_int(right, 'half_away')}, from {show(right)}",
+                f"{exact.round_to_int(right, 'half_away')}, from {_beside(right)}",
                 "0.5 codes",
             )
     return None
@@ -127,9 +176,22 @@ def requantize_nearest(case: RescaleCase, functions: Functions) -> Broken | None
 @law("requantize", RescaleCase, "integers come out: no float belongs between accumulator and code")
 def requantize_gives_integers(case: RescaleCase, functions: Functions) -> Broken | None:
     """The type of the result (Python ints are integers too)."""
-    given = {"acc": np.array(case.acc, np.int32), "multiplier": case.multiplier, "shift": case.shift}
-    result = np.asarray(call(functions["requantize"], given))
+    result = np.asarray(call(functions["requantize"], given(case)))
     return None if result.dtype.kind in "iu" else Broken(f"an array of {result.dtype}", "an array of integers")
+
+
+@law("requantize", RescaleCase, "acc itself stays as it was")
+def requantize_leaves_acc_alone(case: RescaleCase, functions: Functions) -> Broken | None:
+    """The caller's accumulators are not multiplied, shifted or overwritten."""
+    return changed_inputs(functions["requantize"], given(case))
+
+
+@law("requantize", RescaleCase, "the shape of acc does not matter: what comes back has the same one", rows=("acc",))
+def requantize_any_shape(case: RescaleCase, functions: Functions) -> Broken | None:
+    """Rows of accumulators are rescaled as the accumulators are."""
+    flat, shaped = given(case), given(case, rows=("acc",))
+    answers = call(functions["requantize"], flat), call(functions["requantize"], shaped)
+    return differs_in_rows(*answers, shaped["acc"], "whole numbers")
 
 
 @law(
@@ -139,10 +201,15 @@ def requantize_gives_integers(case: RescaleCase, functions: Functions) -> Broken
 )
 def integer_layer_equals_real_layer(case: LayerCase, functions: Functions) -> Broken | None:
     """clip(round(M * (sum((x - x_zero) * w) + bias)) + y_zero): nearest, either neighbour on a tie."""
-    given = {**case._asdict(), "x": np.array(case.x, np.int8), "w": np.array(case.w, np.int8)}
-    (code,) = numbers(call(functions["integer_layer"], given), 1)
+    (code,) = numbers(call(functions["integer_layer"], given(case)), 1)
     real = exact.rescale(exact.dot(case.x, case.w, case.x_zero) + case.bias, case.multiplier, case.shift) + case.y_zero
     inside = min(max(real, Fraction(case.qmin)), Fraction(case.qmax))
     if abs(code - inside) <= HALF and code.denominator == 1:
         return None
-    return Broken(f"code {show(code)}", f"code {exact.round_to_int(inside, 'half_away')}, from {show(real)}", "0.5 codes")
+    return Broken(f"code {show(code)}", f"code {exact.round_to_int(inside, 'half_away')}, from {_beside(real)}", "0.5 codes")
+
+
+@law("integer_layer", LayerCase, "x and w themselves stay as they were")
+def layer_leaves_the_codes_alone(case: LayerCase, functions: Functions) -> Broken | None:
+    """The zero point is not taken off the caller's own codes."""
+    return changed_inputs(functions["integer_layer"], given(case))

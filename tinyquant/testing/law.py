@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from fractions import Fraction
+from numbers import Rational
+from typing import cast
 
 import numpy as np
 
 from tinyquant.testing.cases import Case, SignatureError, call, raised_by_the_function
 
-__all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "changed_inputs", "find_law", "law",
-           "laws_for", "numbers", "pair", "show", "two_of"]  # fmt: skip
+__all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "changed_inputs", "differs_in_rows", "find_law", "law",
+           "laws_for", "numbers", "pair", "show", "two_of", "type_of"]  # fmt: skip
 
 Functions = Mapping[str, Callable[..., object]]
 """The functions a law is about, by the names of their roles: ``{"quantize": my_quantize}``."""
@@ -63,6 +66,8 @@ class Law:
         The function it is about: ``"quantize"``.
     kind : type
         The kind of case it is tried on.
+    rows : tuple of str
+        The arrays of the case that the function is handed in more than one dimension (`tinyquant.testing.cases.in_rows`).
     """
 
     name: str
@@ -70,6 +75,7 @@ class Law:
     role: str
     kind: type
     _judge: Judge = field(repr=False)
+    rows: tuple[str, ...] = ()
 
     def judge(self, case: Case, functions: Functions) -> Broken | None:
         """None if the law holds on this case, else how it is broken. What the function raises counts as broken.
@@ -108,14 +114,14 @@ LAWS: dict[str, Law] = {}
 """Every law by its name, in the order in which a report looks for a broken one."""
 
 
-def law(role: str, kind: type, words: str) -> Callable[[Judge], Judge]:
+def law(role: str, kind: type, words: str, rows: tuple[str, ...] = ()) -> Callable[[Judge], Judge]:
     """Put a judge among the `LAWS` under its own name."""
 
     def register(judge: Judge) -> Judge:
         name = judge.__name__
         if name in LAWS:
             raise ValueError(f"a law's name must be new, got {name!r} twice. Choose another.")
-        LAWS[name] = Law(name, words, role, kind, judge)
+        LAWS[name] = Law(name, words, role, kind, judge, rows)
         return judge
 
     return register
@@ -161,6 +167,9 @@ def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
         array = np.asarray(result)
     except ValueError:
         raise Unusable("a ragged list", wanted) from None
+    if array.size == count and array.dtype.kind == "O" and all(isinstance(one, Rational) for one in array.flat):
+        # Fractions, and Python's own whole numbers where they are large.
+        return [Fraction(one) for one in array.flat]
     if array.dtype.kind not in "iufb":
         raise Unusable(f"{type(result).__name__} {str(result)[:30]}", wanted)
     if array.size != count:
@@ -174,12 +183,41 @@ def numbers(result: object, count: int, what: str = "codes") -> list[Fraction]:
 
 def changed_inputs(fn: Callable[..., object], values: Mapping[str, object]) -> Broken | None:
     """How the function changed the arrays it was called with, if it did."""
-    before = {name: np.copy(value) for name, value in values.items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    lists = {name: list(value) for name, value in values.items() if isinstance(value, list)}
+    for name, items in lists.items():
+        arrays.update({f"{name}[{place}]": item for place, item in enumerate(items)})
+    before = {name: np.copy(array) for name, array in arrays.items()}
     call(fn, values)
+    for name, items in lists.items():
+        now = cast(list[object], values[name])
+        if len(now) != len(items) or any(a is not b for a, b in zip(now, items)):
+            return Broken(f"{name} itself holds {len(now)} arrays now, or others", f"{name} stays the list that it was")
     for name, was in before.items():
-        if not np.array_equal(was, values[name]):  # type: ignore[arg-type]
-            return Broken(f"{name} itself became {np.asarray(values[name]).tolist()}", f"{name} stays as it was: work on a copy")
+        if not np.array_equal(was, arrays[name]):
+            return Broken(f"{name} itself became {arrays[name].tolist()}", f"{name} stays as it was: work on a copy")
     return None
+
+
+def differs_in_rows(flat: object, shaped: object, rows: object, what: str) -> Broken | None:
+    """How the answers for an array of rows differ from those for the same numbers in one row, or in their shape, if they do."""
+    x = np.asarray(rows)
+    right, got = (numbers(result, x.size, what) for result in (flat, shaped))
+    shape = np.asarray(shaped).shape
+    if shape != x.shape:
+        return Broken(f"shape {shape} for an array of shape {x.shape}", f"shape {x.shape}, as it came")
+    for place, (one, other) in enumerate(zip(right, got)):
+        if one != other:
+            index = [int(i) for i in np.unravel_index(place, x.shape)]
+            return Broken(f"{show(other, one)} at {index}", f"{show(one, other)}, as for the same numbers in one row")
+    return None
+
+
+def type_of(result: object) -> str:
+    """What a result is, in words: a list, or an array of its type."""
+    if isinstance(result, (list, tuple)):
+        return f"a {type(result).__name__}"
+    return f"an array of {np.asarray(result).dtype}"
 
 
 def two_of(result: object, what: str) -> tuple[object, object]:
@@ -198,8 +236,25 @@ def pair(result: object, first: str, second: str) -> tuple[Fraction, Fraction]:
     return numbers(one, 1, first)[0], numbers(other, 1, second)[0]
 
 
-def show(value: Fraction | float | int) -> str:
-    """A number as short as it can be read: whole numbers whole, others with six digits; large ones keep their fraction."""
+def show(value: Fraction | float | int, *others: Fraction | float | int) -> str:
+    """A number as short as it can be read: whole numbers whole, others with six digits; large ones keep their fraction. With
+    others beside it, as many digits as tell it from them.
+
+    >>> show(0.7), show(0.7, 0.7000001), show(Fraction(5, 2) - Fraction(1, 2**70), 2.5)
+    ('0.7', '0.7', '2.499999999999999999999')
+    """
     if value == int(value):
         return str(int(value))
-    return f"{float(value):.6g}" if -10000 < value < 10000 else f"{float(value):.12g}"
+    exactly = [Fraction(other) for other in others if other != value]
+    for digits in range(6 if -10000 < value < 10000 else 12, 60):
+        text = f"{float(value):.{digits}g}" if digits <= 17 else _decimal(Fraction(value), digits)
+        if all(abs(Fraction(text) - Fraction(value)) < abs(Fraction(text) - other) for other in exactly):
+            return text
+    return text
+
+
+def _decimal(value: Fraction, digits: int) -> str:
+    """A rational number with so many digits: more than a float has."""
+    with localcontext() as context:
+        context.prec = digits
+        return str((Decimal(value.numerator) / value.denominator).normalize())

@@ -27,8 +27,12 @@ from tinyquant.testing.exact import EXACT_MODES, round_to_int
 
 __all__ = ["is_legal"]
 
-ENDS = ((-128, 127), (0, 255), (-127, 127), (-8, 7), (0, 15), (-2, 1), (0, 3), (-32768, 32767), (0, 65535))
-"""The codes there are: 2, 4, 8 and 16 bits."""
+ENDS = tuple(
+    ends
+    for half in (2 ** (bits - 1) for bits in (*range(2, 9), 16))
+    for ends in ((-half, half - 1), (1 - half, half - 1), (0, 2 * half - 1))
+)
+"""The codes there are, of 2 to 8 and 16 bits: signed, signed and symmetric (-127..127), unsigned."""
 
 
 def _numbers(row: Iterable[float]) -> bool:

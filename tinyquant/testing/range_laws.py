@@ -52,19 +52,28 @@ def minmax_of_all_batches(case: BatchesCase, functions: Functions) -> Broken | N
     got = _ends("minmax_range", case, functions)
     if all(abs(mine - end) <= 2 * ULP * abs(end) for mine, end in zip(got, right)):
         return None
-    return Broken(f"from {show(got[0])} to {show(got[1])}", f"from {show(right[0])} to {show(right[1])}", "a float32 rounding")
+    return Broken(_apart(got, right), _apart(right, got), "a float32 rounding")
 
 
-@law("minmax_range", BatchesCase, "the shape of a batch does not matter: the rows of an image count too")
+def _apart(ends: tuple[Fraction, Fraction], others: tuple[Fraction, Fraction]) -> str:
+    """A range in words, with as many digits as tell it from the other."""
+    return f"from {show(ends[0], others[0])} to {show(ends[1], others[1])}"
+
+
+@law("minmax_range", BatchesCase, "the shape of a batch does not matter: the rows of an image count too", rows=("batches",))
 def minmax_of_any_shape(case: BatchesCase, functions: Functions) -> Broken | None:
-    """A batch of shape (1, n) gives the range of the batch of shape (n,)."""
+    """A batch of rows gives the range of its numbers: (1, n), and where n can be halved (2, n / 2)."""
     flat = _ends("minmax_range", case, functions)
-    images = [np.array([batch]) for batch in case.batches]
-    shaped = pair(call(functions["minmax_range"], {"batches": images}), "rmin", "rmax")
+    shaped = pair(call(functions["minmax_range"], given(case, rows=("batches",))), "rmin", "rmax")
     if flat == shaped:
         return None
-    return Broken(f"from {show(shaped[0])} to {show(shaped[1])} for batches of shape (1, n)",
-                  f"from {show(flat[0])} to {show(flat[1])}, as for shape (n,)")  # fmt: skip
+    return Broken(f"{_apart(shaped, flat)} for batches of rows", f"{_apart(flat, shaped)}, as for the same numbers in one row")
+
+
+@law("minmax_range", BatchesCase, "the batches themselves stay as they were")
+def minmax_leaves_the_batches_alone(case: BatchesCase, functions: Functions) -> Broken | None:
+    """The caller's arrays are not sorted or clipped, and none is taken off their list."""
+    return changed_inputs(functions["minmax_range"], given(case))
 
 
 # percentile_range
@@ -78,6 +87,14 @@ def _tail(case: PercentileCase) -> Fraction:
 def _slack(case: PercentileCase) -> Fraction:
     """Interpolated in float32, an end takes four roundings of the largest number."""
     return Fraction(max(map(abs, case.x))) / 2**22
+
+
+def _beyond(case: PercentileCase, end: Fraction, itself: bool = False) -> int:
+    """How many numbers lie above an end, or also on it. A float lies above it if it is above the largest float up to it."""
+    nearest = float(end)
+    top = math.nextafter(nearest, -math.inf) if Fraction(nearest) > end else nearest
+    x = np.array(case.x)
+    return int(((x >= top) if itself and top == end else (x > top)).sum())
 
 
 @law("percentile_range", PercentileCase, "the range contains 0: rmin is at most 0, rmax is at least 0")
@@ -102,7 +119,7 @@ def percentile_clips_few(case: PercentileCase, functions: Functions) -> Broken |
     beyond, the end lies at index (1 - q) * (n - 1) or above, and n - 1 less the floor of that is at most the ceiling of q * n."""
     low, high = _ends("percentile_range", case, functions)
     allowed, slack = math.ceil(_tail(case)), _slack(case)
-    above, below = sum(v > high + slack for v in case.x), sum(v < low - slack for v in case.x)
+    above, below = _beyond(case, high + slack), _beyond(case._replace(x=tuple(-v for v in case.x)), slack - low)
     for count, side, end in ((above, "above rmax", high), (below, "below rmin", low)):
         if count > allowed:
             return Broken(f"{count} of {len(case.x)} numbers lie {side} = {show(end)}", f"at most {allowed}",
@@ -116,7 +133,8 @@ def percentile_clips_enough(case: PercentileCase, functions: Functions) -> Broke
     beyond; an end at 0 was widened and cannot be nearer."""
     low, high = _ends("percentile_range", case, functions)
     wanted, slack = math.floor(_tail(case)), _slack(case)
-    above, below = sum(v >= high - slack for v in case.x), sum(v <= low + slack for v in case.x)
+    above = _beyond(case, high - slack, itself=True)
+    below = _beyond(case._replace(x=tuple(-v for v in case.x)), -low - slack, itself=True)
     for count, side, end in ((above, "at rmax or above", high), (below, "at rmin or below", low)):
         if count < wanted and abs(end) > slack:
             return Broken(f"{count} of {len(case.x)} numbers lie {side} (at {show(end)})", f"at least {wanted}",
@@ -128,6 +146,16 @@ def percentile_clips_enough(case: PercentileCase, functions: Functions) -> Broke
 def percentile_leaves_x_alone(case: PercentileCase, functions: Functions) -> Broken | None:
     """The caller's array is not sorted, clipped or scaled."""
     return changed_inputs(functions["percentile_range"], given(case))
+
+
+@law("percentile_range", PercentileCase, "the shape of x does not matter: all its numbers count", rows=("x",))
+def percentile_of_any_shape(case: PercentileCase, functions: Functions) -> Broken | None:
+    """Rows of numbers give the range of the numbers."""
+    flat = _ends("percentile_range", case, functions)
+    shaped = pair(call(functions["percentile_range"], given(case, rows=("x",))), "rmin", "rmax")
+    if flat == shaped:
+        return None
+    return Broken(f"{_apart(shaped, flat)} for rows", f"{_apart(flat, shaped)}, as for the same numbers in one row")
 
 
 # mse_range
@@ -199,3 +227,23 @@ def mse_gains_from_an_outlier(case: MseCase, functions: Functions) -> Broken | N
     return Broken(f"from {show(low)} to {show(high)}: mean squared error {show(mine**2)}",
                   f"less: {show(Fraction(best, 10) * smallest)} to {show(Fraction(best, 10) * largest)} has {show(error**2)}",
                   f"0.6 of the error of min-max, {show(minmax**2)}")  # fmt: skip
+
+
+@law("mse_range", MseCase, "x itself stays as it was")
+def mse_leaves_x_alone(case: MseCase, functions: Functions) -> Broken | None:
+    """The caller's array is not sorted, clipped or scaled."""
+    return changed_inputs(functions["mse_range"], given(case))
+
+
+@law("mse_range", MseCase, "the shape of x does not matter: all its numbers count", rows=("x",))
+def mse_of_any_shape(case: MseCase, functions: Functions) -> Broken | None:
+    """Rows of numbers give a range as good as that of the numbers; where two are equally good, the order of a sum may decide."""
+    flat = _ends("mse_range", case, functions)
+    shaped = pair(call(functions["mse_range"], given(case, rows=("x",))), "rmin", "rmax")
+    x = np.array(case.x)
+    mine = round_trip_error(x, float(shaped[0]), float(shaped[1]), case.bits)[0]
+    right = round_trip_error(x, float(flat[0]), float(flat[1]), case.bits)[1]
+    if mine <= right + _room(case, *shaped):
+        return None
+    return Broken(f"{_apart(shaped, flat)} for rows: mean squared error {show(mine**2)}",
+                  f"at most {show(right**2)}, as for the same numbers in one row", "a float32 rounding")  # fmt: skip

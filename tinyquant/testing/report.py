@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import textwrap
 
-from tinyquant.testing.cases import Case
+from tinyquant.testing.cases import Case, in_rows
 from tinyquant.testing.law import LAWS, Broken
 
 __all__ = ["WIDTH", "cut", "one_line", "report_lines", "written"]
@@ -38,10 +38,14 @@ def report_lines(role: str, name: str, case: Case, broken: Broken, looks_like: s
     law = [f"  the law  {words[0]}", *(f"           {more}" for more in words[1:2])]
     right = [f"  right    {broken.right}", f"  allowed  {broken.allowed}"]
     together = f"  right    {broken.right} ({'exactly' if broken.allowed.startswith('none') else f'allowed: {broken.allowed}'})"
-    if looks_like and len(law) == 2 and len(together) <= WIDTH:
-        # A law of two lines leaves no room for a guess, unless the two lines above are one.
+    given = textwrap.wrap(written(case, name), WIDTH - 11, break_long_words=False, break_on_hyphens=False)
+    called = [f"  input    {given[0]}", *(f"           {more}" for more in given[1:2])]
+    if (len(given) > 1 or (looks_like and len(law) == 2)) and len(together) <= WIDTH:
+        # An input or a law of two lines leaves no room for a guess, unless the two lines above are one.
         right = [together]
-    lines = [head, f"  input    {written(case, name)}", f"  yours    {broken.yours}", *right, *law]
+    if len(called) + len(right) + len(law) > 5:
+        called = [f"  input    {written(case, name)}"]
+    lines = [head, *called, f"  yours    {broken.yours}", *right, *law]
     if looks_like and len(lines) < 7:
         lines.append(f"  like     {looks_like}")
     lines.append(f"  next     {next_action or _NEXT}")
@@ -64,9 +68,14 @@ def written(case: Case, law: str = "") -> str:
     >>> from tinyquant.testing.cases import MapCase
     >>> written(MapCase((300.0,)))
     'x=[300.0], scale=1.0, zero_point=0, qmin=-128, qmax=127'
+    >>> written(MapCase((1.0, 2.0)), "codes_of_any_shape")
+    'x=[[1.0, 2.0]], scale=1.0, zero_point=0, qmin=-128, qmax=127'
     """
     left_out = _left_out(law, case)
     values = {key: value for key, value in case._asdict().items() if key not in left_out}
+    for key in LAWS[law].rows if law else ():
+        # The input of the report is what the function was called with.
+        values[key] = in_rows(values[key])
     usual = {"qmin": -128, "qmax": 127}
     is_usual = all(values.get(key) == value for key, value in usual.items())
     shorter = {key: value for key, value in values.items() if not is_usual or key not in usual}

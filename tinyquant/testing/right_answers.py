@@ -78,11 +78,28 @@ def _floor_of_half_more(x: Any, scale: Any, zero_point: int, qmin: int = -128, q
 
 @_right("quantize")
 def _loop(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
-    codes = []
-    for value in x:
+    codes = np.zeros(x.shape, dtype=_kind(qmin, qmax))
+    for place, value in np.ndenumerate(x):
         code = math.floor(value / scale + 0.5) + zero_point
-        codes.append(min(max(code, qmin), qmax))
-    return np.array(codes, dtype=_kind(qmin, qmax))
+        codes[place] = min(max(code, qmin), qmax)
+    return codes
+
+
+@np.vectorize
+def _code_of_one(x: float, scale: float, zero_point: int, qmin: int, qmax: int) -> int:
+    return min(max(round(x / scale) + zero_point, qmin), qmax)
+
+
+@_right("quantize")
+def _one_number_vectorized(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _code_of_one(x, scale, zero_point, qmin, qmax).astype(_kind(qmin, qmax))
+
+
+@_right("quantize")
+def _rows_within_rows(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    if x.ndim > 1:
+        return np.array([_rows_within_rows(row, scale, zero_point, qmin, qmax) for row in x])
+    return np.array([min(max(round(value / scale) + zero_point, qmin), qmax) for value in x.tolist()], _kind(qmin, qmax))
 
 
 @_right("quantize")
@@ -119,7 +136,17 @@ def _in_float32(codes: Any, scale: float, zero_point: int) -> Any:
 
 @_right("dequantize")
 def _dequantize_loop(codes: Any, scale: float, zero_point: int) -> Any:
-    return np.array([(int(code) - zero_point) * scale for code in codes])
+    return np.reshape([(int(code) - zero_point) * scale for code in codes.ravel()], codes.shape)
+
+
+@_right("dequantize")
+def _scaled_apart(codes: Any, scale: float, zero_point: int) -> Any:
+    return codes.astype(np.float32) * np.float32(scale) - np.float32(scale * zero_point)
+
+
+@_right("dequantize")
+def _times_and_plus(codes: Any, scale: float, zero_point: int) -> Any:
+    return scale * codes.astype(float) + -zero_point * scale
 
 
 @_right("choose_qparams")
@@ -161,10 +188,23 @@ def _fake_in_float32(x: Any, scale: float, zero_point: int, qmin: int = -128, qm
 @_right("fake_quantize")
 def _fake_loop(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
     back = []
-    for value in x.tolist():
+    for value in x.ravel().tolist():
         code = min(max(math.floor(value / scale + 0.5) + zero_point, qmin), qmax)
         back.append(scale * (code - zero_point))
-    return np.array(back)
+    return np.array(back).reshape(x.shape)
+
+
+@_right("fake_quantize")
+def _fake_scaled_apart(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    q = np.clip(np.round(x / scale) + zero_point, qmin, qmax)
+    return q * scale - zero_point * scale
+
+
+@_right("fake_quantize")
+def _fake_scaled_apart_in_float32(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    step = np.float32(scale)
+    q = np.clip(np.rint(x.astype(np.float32) / step) + np.float32(zero_point), qmin, qmax)
+    return step * q - step * np.float32(zero_point)
 
 
 @_right("ste_gradient")
@@ -181,7 +221,18 @@ def _mask_by_where(upstream: Any, x: Any, scale: float, zero_point: int, qmin: i
 
 @_right("ste_gradient")
 def _mask_loop(upstream: Any, x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
-    return [g if qmin <= round(value / scale) + zero_point <= qmax else 0.0 for g, value in zip(upstream.tolist(), x.tolist())]
+    handed_on = upstream.copy()
+    for place, value in np.ndenumerate(x):
+        if not qmin <= round(float(value) / scale) + zero_point <= qmax:
+            handed_on[place] = 0.0
+    return handed_on
+
+
+@_right("ste_gradient")
+def _mask_in_a_list(upstream: Any, x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    if x.ndim:
+        return [_mask_in_a_list(g, value, scale, zero_point, qmin, qmax) for g, value in zip(upstream, x)]
+    return float(upstream) if qmin <= round(float(x) / scale) + zero_point <= qmax else 0.0
 
 
 @_right("round_to_int")
@@ -196,7 +247,20 @@ def _away_from_trunc(x: Any) -> Any:
 
 @_right("round_to_int")
 def _away_loop(x: Any) -> Any:
+    if x.ndim > 1:
+        return [_away_loop(row) for row in x]
     return [int(value + 0.5) if value >= 0 else -int(0.5 - value) for value in x.tolist()]
+
+
+@_right("round_to_int")
+def _away_by_twice(x: Any) -> Any:
+    return np.trunc(x) + np.trunc(2 * (x - np.trunc(x)))
+
+
+@_right("round_to_int")
+def _away_in_float32(x: Any) -> Any:
+    x = x.astype(np.float32)
+    return np.where(x < 0, np.ceil(x - np.float32(0.5)), np.floor(x + np.float32(0.5)))
 
 
 @_right("accumulate")
@@ -274,7 +338,8 @@ def _round_once_away(acc: Any, multiplier: int, shift: int) -> Any:
 
 @_right("requantize")
 def _in_python(acc: Any, multiplier: int, shift: int) -> Any:
-    return [(int(a) * multiplier * 2 + (1 << (31 - shift))) // (1 << (32 - shift)) for a in acc]
+    results = [(int(a) * multiplier * 2 + (1 << (31 - shift))) // (1 << (32 - shift)) for a in acc.ravel()]
+    return np.reshape(results, acc.shape)
 
 
 @_right("integer_layer")

@@ -52,7 +52,7 @@ def _by_method(method: Any) -> Any:
 
 
 def _sorted_and_cut(x: Any, percent: float) -> Any:
-    ordered = sorted(x.tolist())
+    ordered = sorted(x.ravel().tolist())
     cut = int(len(ordered) * (100 - percent) / 200)
     return min(ordered[cut], 0.0), max(ordered[len(ordered) - 1 - cut], 0.0)
 
@@ -77,7 +77,7 @@ def _shrunk_together(x: Any, bits: int) -> Any:
 
 
 def _each_end(x: Any, bits: int) -> Any:
-    low, high = min(0.0, *x.tolist()), max(0.0, *x.tolist())
+    low, high = min(0.0, *x.ravel()), max(0.0, *x.ravel())
     best, error = (low, high), math.inf
     for i in range(10, -1, -1):
         for j in range(10, -1, -1):
@@ -121,11 +121,11 @@ def _inside_or_outside(x: Any, scale: Any, zero_point: int, qmin: int = -128, qm
 
 def _one_at_a_time(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
     rounding, clipping = [], []
-    for value in x.tolist():
+    for value in x.ravel().tolist():
         near = min(max(value, scale * (qmin - zero_point)), scale * (qmax - zero_point))
         rounding.append(scale * round(near / scale) - near)
         clipping.append(near - value)
-    return rounding, clipping
+    return np.reshape(rounding, x.shape), np.reshape(clipping, x.shape).tolist()
 
 
 def _split_in_float32(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
@@ -184,7 +184,7 @@ def _mask_of_codes(upstream: Any, x: Any, scale: float, qmin: int = -128, qmax: 
 
 def _product_rule(upstream: Any, x: Any, scale: float, qmin: int = -128, qmax: int = 127) -> Any:
     total = 0.0
-    for arriving, value in zip(upstream.tolist(), x.tolist()):
+    for arriving, value in zip(upstream.ravel().tolist(), x.ravel().tolist()):
         code = min(max(round(value / scale), qmin), qmax)
         slope = -value / scale**2 if qmin * scale < value < qmax * scale else 0.0
         total += arriving * (code + scale * slope)

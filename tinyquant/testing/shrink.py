@@ -116,7 +116,7 @@ def _plain(case: Case) -> list[Case]:
     a cast that wraps is right again wherever the wrapped number happens to fit."""
     if not isinstance(case, MapCase):
         return []
-    numbers = (0.0, 0.5, 0.75, -0.75, 1.0, -1.0, 127.0, 128.0, 129.0, -128.0, -129.0, -130.0, 300.0, -300.0)
+    numbers = (0.0, 0.5, 0.75, -0.75, 1.0, -1.0, 127.0, 128.0, 129.0, -128.0, -129.0, -130.0, 300.0, -300.0, 2.0**31)
     return sorted((MapCase((x,), zero_point=zero, mode=case.mode) for x in numbers for zero in (0, 1)), key=complexity)
 
 

@@ -6,6 +6,7 @@ this module one can write ``@given(map_cases())`` and ask `assert_property` of a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from tinyquant.testing.cases import (
     RescaleCase,
     RoundCase,
 )
+from tinyquant.testing.grid import LAYERS_BESIDE_A_HALF, beside_a_half
 from tinyquant.testing.legal import is_legal
 from tinyquant.testing.strategies_lab import count_strategies, range_strategies
 
 __all__ = ["cases", "map_cases"]
 
-_ENDS = ((-128, 127), (0, 255), (-127, 127), (-8, 7), (0, 15), (-32768, 32767))
+_ENDS = ((-128, 127), (0, 255), (-127, 127), (-8, 7), (0, 15), (-32768, 32767), (-3, 3), (-1, 1), (-7, 7))
 
 
 def map_cases(mode: str = "half_away", eight_bits: bool = False) -> Any:
@@ -42,6 +44,8 @@ def map_cases(mode: str = "half_away", eight_bits: bool = False) -> Any:
         Only the codes -128..127, for a function that knows no others.
     """
     from hypothesis import strategies as st
+
+    beside_ties = _beside(st, (0.5, 1.5, 2.5), (4, 7, 10, 13, 16, 17))
 
     @st.composite
     def draw_case(draw: st.DrawFn) -> Case:
@@ -69,9 +73,7 @@ def map_cases(mode: str = "half_away", eight_bits: bool = False) -> Any:
         )
         between = st.floats(-300, 300, width=32).map(lambda s: float(scalar(s * scale)))
         # What is smaller than a normal float32 lets a right answer underflow.
-        short = st.sampled_from([sign * (tie - 2.0**-17) for tie in (0.5, 1.5, 2.5) for sign in (1, -1)]).map(
-            lambda s: float(scalar(s * scale))
-        )
+        short = beside_ties.map(lambda s: float(scalar(s * scale)))
         real = st.one_of(on_grid, beside, near, between, far, short).filter(lambda v: v == 0 or abs(v) > 2.0**-80)
         x = draw(st.lists(real, min_size=1, max_size=5))
         return MapCase(tuple(x), scale, zero, qmin, qmax, dtype, mode)
@@ -79,6 +81,15 @@ def map_cases(mode: str = "half_away", eight_bits: bool = False) -> Any:
     return draw_case()
 
 
+def _beside(st: Any, ties: tuple[float, ...], bits: tuple[int, ...]) -> Any:
+    """Numbers 2**-k beside a tie of either sign, on either side of it."""
+    return st.builds(
+        lambda sign, tie, way, k: sign * (tie + way * 2.0**-k),
+        st.sampled_from([1, -1]), st.sampled_from(ties), st.sampled_from([1, -1]), st.sampled_from(bits),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
 def cases(kind: type, mode: str = "half_away", eight_bits: bool = False) -> Any:
     """The strategy (a hypothesis ``SearchStrategy``) for any kind of case; `mode` and `eight_bits` as in `map_cases`.
 
@@ -106,7 +117,12 @@ def cases(kind: type, mode: str = "half_away", eight_bits: bool = False) -> Any:
     def range_case(draw: st.DrawFn) -> Case:
         qmin, qmax = draw(ends)
         end = st.one_of(st.integers(-64, 64).map(lambda n: n / 16), st.integers(-100000, 100000).map(lambda n: n / 100))
-        low, high = sorted([draw(end), draw(end)])
+        scale = 2.0 ** draw(st.sampled_from([0, 0, -3, -9, -14]))
+        if draw(st.booleans()):
+            # The zero point lies beside a tie, by more than a float32 is off.
+            low = draw(st.integers(0, qmax - qmin - 1)) + 0.5 + draw(signs) * 2.0 ** -draw(st.sampled_from([6, 10, 11]))
+            return RangeCase(-low * scale, (qmax - qmin - low) * scale, qmin, qmax)
+        low, high = sorted([draw(end) * scale, draw(end) * scale])
         return RangeCase(low, high, qmin, qmax)
 
     @st.composite
@@ -116,7 +132,18 @@ def cases(kind: type, mode: str = "half_away", eight_bits: bool = False) -> Any:
         return DotCase(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), draw(int8), draw(int8))
 
     @st.composite
+    def rescale_case(draw: st.DrawFn) -> Case:
+        if draw(st.booleans()):
+            shift = draw(st.sampled_from([0, -1, -2]))
+            acc, multiplier = beside_a_half(draw(st.integers(2**24, 2**30)), shift, draw(signs))
+            return RescaleCase((draw(signs) * acc,), multiplier, shift)
+        several = draw(st.lists(accs, min_size=1, max_size=4))
+        return RescaleCase(tuple(several), draw(multipliers), draw(st.integers(-24, 4)))
+
+    @st.composite
     def layer_case(draw: st.DrawFn) -> Case:
+        if draw(st.integers(0, 9)) == 0:
+            return draw(st.sampled_from(LAYERS_BESIDE_A_HALF))
         code = draw(st.sampled_from([int8, st.integers(-3, 3)]))
         pairs = draw(st.lists(st.tuples(code, code), min_size=1, max_size=6))
         qmin, qmax = draw(st.sampled_from([(-128, 127), (-8, 7)]))
@@ -132,12 +159,13 @@ def cases(kind: type, mode: str = "half_away", eight_bits: bool = False) -> Any:
 
     number = st.integers(-1000, 1000).map(lambda n: n / 64)
     eighths = st.integers(-400, 400).map(lambda n: n / 4)
+    beside_ties = _beside(st, (0.5, 1.5, 2.5), (4, 7, 10, 13, 16, 20))
     exponents = st.integers(-24, 24)
     known: dict[type, Any] = {
         MapCase: map_cases(mode, eight_bits),
         CodesCase: codes_case(),
         RangeCase: range_case(),
-        RoundCase: st.lists(eighths, min_size=1, max_size=4).map(lambda x: RoundCase(tuple(x), mode)),
+        RoundCase: st.lists(st.one_of(eighths, beside_ties), min_size=1, max_size=8).map(lambda x: RoundCase(tuple(x), mode)),
         DotCase: dot_case(),
         MultiplierCase: st.one_of(
             st.floats(2.0**-30, 2.0**29),
@@ -145,10 +173,7 @@ def cases(kind: type, mode: str = "half_away", eight_bits: bool = False) -> Any:
             exponents.map(lambda e: float(np.nextafter(2.0**e, 0))),
             st.tuples(multipliers, exponents).map(lambda pair: (pair[0] + 0.5) * 2.0 ** (pair[1] - 31)),
         ).map(MultiplierCase),
-        RescaleCase: st.builds(
-            lambda acc, m, e: RescaleCase(tuple(acc), m, e),
-            st.lists(accs, min_size=1, max_size=4), multipliers, st.integers(-24, 4),
-        ),
+        RescaleCase: rescale_case(),
         LayerCase: layer_case(),
         GradientCase: gradient_case(),
         GraphCase: st.lists(st.tuples(number, number, number, number), min_size=1, max_size=4).map(lambda x: GraphCase(tuple(x))),

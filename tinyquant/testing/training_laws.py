@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import cast
 
 import numpy as np
 
 from tinyquant.testing import exact
 from tinyquant.testing.cases import GradientCase, GraphCase, MapCase, call, given, reals, run
-from tinyquant.testing.exact import HALF, ULP
-from tinyquant.testing.law import Broken, Functions, Unusable, changed_inputs, law, numbers, show
-from tinyquant.testing.map_laws import float_slack, nearest_code_error
+from tinyquant.testing.exact import HALF
+from tinyquant.testing.law import (
+    Broken,
+    Functions,
+    Unusable,
+    changed_inputs,
+    differs_in_rows,
+    law,
+    numbers,
+    show,
+)
+from tinyquant.testing.map_laws import decoding_slack, float_slack, nearest_code_error
 
 __all__: list[str] = []
 
@@ -23,10 +33,10 @@ __all__: list[str] = []
 @law("fake_quantize", MapCase, "fake-quant is dequantize(quantize(x)): the number a code stands for, in floats")
 def fake_quant_equals_round_trip(case: MapCase, functions: Functions) -> Broken | None:
     """Equal to the round trip of the quantize given; without one, to that of some nearest code."""
-    result = np.asarray(call(functions["fake_quantize"], given(case)))
-    if result.dtype.kind != "f":
-        return Broken(f"an array of {result.dtype}", "an array of floats: fake-quant codes never leave it")
+    result = call(functions["fake_quantize"], given(case))
     values = numbers(result, len(case.x), "real numbers")
+    if np.asarray(result).dtype.kind != "f":
+        return Broken(f"an array of {np.asarray(result).dtype}", "an array of floats: fake-quant codes never leave it")
     scale = Fraction(case.scale)
     codes: list[Fraction | None] = [None] * len(values)
     if "quantize" in functions:
@@ -42,10 +52,9 @@ def fake_quant_equals_round_trip(case: MapCase, functions: Functions) -> Broken 
             if case.qmin <= steps + case.zero_point <= case.qmax:
                 right = nearest
         back = exact.dequantize(int(right), case.scale, case.zero_point)
-        if abs(value - back) > 4 * ULP * abs(back):
-            return Broken(
-                f"{show(value)} for {show(x)}", f"{show(back)}, what code {show(right)} stands for", "a float32 rounding"
-            )
+        if abs(value - back) > decoding_slack(right, case):
+            stands = f"{show(back, value)}, what code {show(right)} stands for"
+            return Broken(f"{show(value, back)} for {show(x)}", stands, "a float32 rounding")
     return None
 
 
@@ -53,6 +62,14 @@ def fake_quant_equals_round_trip(case: MapCase, functions: Functions) -> Broken 
 def fake_quant_leaves_x_alone(case: MapCase, functions: Functions) -> Broken | None:
     """The caller's array is not rounded or clipped in place."""
     return changed_inputs(functions["fake_quantize"], given(case))
+
+
+@law("fake_quantize", MapCase, "the shape of x does not matter: what comes back has the same one", rows=("x",))
+def fake_quant_of_any_shape(case: MapCase, functions: Functions) -> Broken | None:
+    """Rows of numbers come back as the numbers do."""
+    flat, shaped = given(case), given(case, rows=("x",))
+    answers = call(functions["fake_quantize"], flat), call(functions["fake_quantize"], shaped)
+    return differs_in_rows(*answers, shaped["x"], "real numbers")
 
 
 def _arriving(case: MapCase) -> np.ndarray:
@@ -86,6 +103,16 @@ def ste_leaves_its_inputs_alone(case: MapCase, functions: Functions) -> Broken |
     return changed_inputs(functions["ste_gradient"], {"upstream": _arriving(case), **given(case)})
 
 
+@law("ste_gradient", MapCase, "the shape of x does not matter: a gradient for each number, in x's shape", rows=("x",))
+def ste_of_any_shape(case: MapCase, functions: Functions) -> Broken | None:
+    """Rows of numbers get the gradients of the numbers; the gradient that arrives comes in rows too."""
+    flat, shaped = given(case), given(case, rows=("x",))
+    rows = cast(np.ndarray, shaped["x"])
+    arriving = _arriving(case)
+    got = call(functions["ste_gradient"], {"upstream": arriving.reshape(rows.shape), **shaped})
+    return differs_in_rows(call(functions["ste_gradient"], {"upstream": arriving, **flat}), got, rows, "gradients")
+
+
 _STEP = 1e-5
 """The quotient errs by about step**2 from the curve's bend and 1e-16 / step from rounding: both near 1e-10."""
 
@@ -116,6 +143,16 @@ def gradient_matches_differences(case: GradientCase, functions: Functions) -> Br
     return None
 
 
+@law("backward", GradientCase, "x and the gradient that arrives stay as they were")
+def backward_leaves_its_inputs_alone(case: GradientCase, functions: Functions) -> Broken | None:
+    """The caller's arrays are not multiplied in place. Of the shape of x, or of what forward= gives, are the gradients."""
+    values = given(case)
+    if "forward" in functions:
+        shape = np.asarray(call(functions["forward"], {"x": np.array(case.x)})).shape
+        values["upstream"] = np.resize(np.array(case.upstream), shape)
+    return changed_inputs(functions["backward"], values)
+
+
 def _by_node(result: object) -> dict[str, np.ndarray]:
     """The answers of a graph by the names of its nodes; an array alone is its output."""
     if isinstance(result, Mapping):
@@ -144,3 +181,12 @@ def qat_graph_equals_integer_graph(case: GraphCase, functions: Functions) -> Bro
                 f"code {show(float(right[index]))}, as in training; the first node to differ",
             )
     return None
+
+
+@law("integer", GraphCase, "the batch itself stays as it was")
+def integer_leaves_the_batch_alone(case: GraphCase, functions: Functions) -> Broken | None:
+    """The caller's images are not scaled or clipped in place."""
+    x = np.array(case.x, np.float32)
+    before = x.copy()
+    run(functions["integer"], x)
+    return None if np.array_equal(x, before) else Broken("the batch was changed", "it stays as it was: work on a copy")

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tinyquant.testing.cases import MapCase, call, given
+from tinyquant.testing.cases import MapCase, call, fits, given
 from tinyquant.testing.grid import grid
-from tinyquant.testing.law import Abort, Functions, Unusable, laws_for, numbers
+from tinyquant.testing.law import LAWS, Abort, Functions, Unusable, laws_for, numbers
 from tinyquant.testing.right_answers import right_answers, small_network, softmax
+from tinyquant.testing.wrong_arrays import WRONG_ARRAYS
 from tinyquant.testing.wrong_counts import WRONG_COUNTS
 from tinyquant.testing.wrong_errors import WRONG_ERRORS
 from tinyquant.testing.wrong_integers import WRONG_INTEGERS
@@ -59,7 +60,7 @@ class WrongAnswer:
 
 
 _ROWS: tuple[tuple[Any, ...], ...] = (
-    *WRONG_QUANTIZES, *TIE_SLIPS, *WRONG_MAPS, *WRONG_INTEGERS, *WRONG_RANGES, *WRONG_ERRORS, *WRONG_COUNTS,
+    *WRONG_QUANTIZES, *TIE_SLIPS, *WRONG_MAPS, *WRONG_INTEGERS, *WRONG_RANGES, *WRONG_ERRORS, *WRONG_COUNTS, *WRONG_ARRAYS,
 )  # fmt: skip
 _REGISTRY = [WrongAnswer(*row) for row in _ROWS]
 
@@ -99,7 +100,7 @@ ENOUGH = 20
 """On so many inputs at least the slip must differ from a right answer before anybody is told of it."""
 
 
-def looks_like(role: str, fn: Answer, functions: Functions, mode: str = "") -> str:
+def looks_like(role: str, fn: Answer, functions: Functions, mode: str = "", law: str = "") -> str:
     """The misconception of the one known slip that gives the same answers as fn on every input tried; "" if none or several do.
 
     Parameters
@@ -111,6 +112,9 @@ def looks_like(role: str, fn: Answer, functions: Functions, mode: str = "") -> s
         What else was handed to the check: another forward or graph than the registry's own is not compared.
     mode : str
         The rounding rule that was asked for, if one was.
+    law : str
+        The law that was seen broken. Where it is one about arrays, what became of their shape, or of the caller's own, is
+        compared first: with a slip that only spoils these, all numbers are right, and say nothing.
 
     Examples
     --------
@@ -119,16 +123,33 @@ def looks_like(role: str, fn: Answer, functions: Functions, mode: str = "") -> s
     """
     if role not in roles() or any(functions.get(name, own) is not own for name, own in companions(role).items()):
         return ""
-    yours = [_answers(fn, values) for values in _inputs(role)]
-    matching = []
-    for slip in wrong_answers(role, mode):
-        if all(_agree(_known(role, slip.fn, number), mine) for number, mine in enumerate(yours)):
-            right = (_known(role, right_answers(role)[0], number) for number in range(len(yours)))
-            if sum(map(_differences, yours, right)) >= ENOUGH:
-                matching.append(slip)
+    slips = wrong_answers(role, mode)
+    if law and _of_arrays(law):
+        matching = _matching(role, fn, [slip for slip in slips if law in slip.breaks], law)
+        if matching:
+            return matching[0].misconception if len(matching) == 1 else ""
+    matching = _matching(role, fn, [slip for slip in slips if not all(map(_of_arrays, slip.breaks))])
     # A slip that only leaves the answers floats, say, has the values of another rule too: the rule explains them.
     matching = [slip for slip in matching if slip.mode] or matching
     return matching[0].misconception if len(matching) == 1 else ""
+
+
+def _matching(role: str, fn: Answer, slips: list[WrongAnswer], law: str = "") -> list[WrongAnswer]:
+    """The slips that give fn's answers on every input, where enough of these differ from a right answer."""
+    asked = [number for number, case in enumerate(_cases(role)) if fits(fn, case)]
+    yours = {number: _answers(fn, _inputs(role, law)[number], law) for number in asked}
+    matching = []
+    for slip in slips:
+        if all(_agree(_known(role, slip.fn, number, law), mine) for number, mine in yours.items()):
+            right = (_known(role, right_answers(role)[0], number, law) for number in asked)
+            if sum(map(_differences, yours.values(), right)) >= ENOUGH:
+                matching.append(slip)
+    return matching
+
+
+def _of_arrays(name: str) -> bool:
+    """Whether a law is about arrays and not about their numbers."""
+    return bool(LAWS[name].rows) or name.endswith("_alone")
 
 
 def _agree(theirs: list[object], mine: list[object]) -> bool:
@@ -147,33 +168,44 @@ def _differences(mine: list[object], right: list[object]) -> int:
 
 
 @cache
-def _inputs(role: str) -> list[dict[str, Any]]:
+def _cases(role: str) -> list[Any]:
     """What the functions of a role are compared on: at most some 160 cases of a kind, evenly taken from the grid."""
     kinds = list(dict.fromkeys(one.kind for one in laws_for(role)))
-    return [_called_with(case) for kind in kinds for case in grid(kind)[:: max(1, len(grid(kind)) // 160)]]
+    return [case for kind in kinds for case in grid(kind)[:: max(1, len(grid(kind)) // 160)]]
 
 
 @cache
-def _known(role: str, fn: Answer, number: int) -> list[object]:
+def _inputs(role: str, law: str) -> list[dict[str, Any]]:
+    """The arguments of these cases; in rows where the law says so."""
+    return [_called_with(case, LAWS[law].rows if law else ()) for case in _cases(role)]
+
+
+@cache
+def _known(role: str, fn: Answer, number: int, law: str) -> list[object]:
     """What a function of the registry answers to one of the inputs."""
-    return _answers(fn, _inputs(role)[number])
+    return _answers(fn, _inputs(role, law)[number], law)
 
 
-def _called_with(case: Any) -> dict[str, Any]:
+def _called_with(case: Any, rows: tuple[str, ...]) -> dict[str, Any]:
     """What a function of its kind may be called with: of a map, numbers for the gradient that arrives too."""
-    values = given(case)
+    values: dict[str, Any] = given(case, rows)
     if isinstance(case, MapCase):
-        values["upstream"] = np.array([(0.5 + number % 7) * (-1) ** number for number in range(len(case.x))], case.dtype)
+        arriving = np.array([(0.5 + number % 7) * (-1) ** number for number in range(len(case.x))], case.dtype)
+        values["upstream"] = arriving.reshape(values["x"].shape)
     return values
 
 
-def _answers(fn: Answer, values: dict[str, Any]) -> list[object]:
-    """What a function answers, in a form that can be compared; its exceptions are answers too."""
+def _answers(fn: Answer, values: dict[str, Any], law: str = "") -> list[object]:
+    """What a function answers, in a form that can be compared; its exceptions are answers too. For a law about arrays only the
+    shape of what comes back, or what the caller's own became: the numbers have been found right, by whatever rule of ties."""
+    mine = {k: _copy(v) for k, v in values.items()}
     try:
         with np.errstate(all="ignore"):
-            result = call(fn, {k: _copy(v) for k, v in values.items()})
+            result = call(fn, mine)
             if isinstance(result, dict):
                 result = np.concatenate([np.ravel(part) for part in result.values()])
+            if law:
+                return [str(np.asarray(result).shape if LAWS[law].rows else list(mine.values()))]
             return list(numbers(result, np.asarray(result).size))
     except Abort:
         raise

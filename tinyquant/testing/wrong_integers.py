@@ -35,6 +35,10 @@ _ROUNDINGS = (
     ("adds_then_truncates", lambda x: np.trunc(x + 0.5), "adds a half and truncates, which is wrong below zero"),
     ("half_down", lambda x: np.ceil(x - 0.5), "subtracts a half and takes the ceiling: ties go down"),
     ("away_always", lambda x: np.sign(x) * np.ceil(np.abs(x)), "goes away from zero always, not on ties only"),
+    ("adds_six_tenths", lambda x: np.sign(x) * np.floor(np.abs(x) + 0.6), "adds 0.6 to be sure of ties: 0.45 goes up with them"),
+    ("one_decimal_first", lambda x: np.sign(x) * np.floor(np.round(np.abs(x), 1) + 0.5),
+     "rounds to one decimal first: 0.46 is 0.5 by then, and goes up"),
+    ("nudges", lambda x: np.round(x + np.sign(x) * 1e-6), "nudges ties away by 1e-6: what lies just short of one goes too"),
     ("loses_the_sign", lambda x: np.floor(np.abs(x) + 0.5), "rounds the magnitude and forgets to put the sign back"),
 )
 
@@ -108,6 +112,11 @@ _CENTRED = (
         "centres_in_eight_bits",
         lambda x, w, x_zero, w_zero: int(_dot(_wrap(x.astype(int) - x_zero, 8), _wrap(w.astype(int) - w_zero, 8))),
         "subtracts the zero point in int8, where 127 - (-128) wraps",
+    ),
+    (
+        "in_floats",
+        lambda x, w, x_zero, w_zero: (x.astype(float) - x_zero) @ (w.astype(float) - w_zero),
+        "sums in floats: exact for short rows, and no accumulator",
     ),
 )
 
@@ -229,6 +238,18 @@ _RESCALES = (
         "multiplies by a real number: the device has no floats",
     ),
     (
+        "in_floats_then_cast",
+        lambda acc, multiplier, shift: np.round(acc.astype(float) * multiplier * 2.0 ** (shift - 31)).astype(np.int64),
+        _HALF,
+        "multiplies in floats and casts: 53 bits for a product of 62",
+    ),
+    (
+        "by_a_real_then_cast",
+        lambda acc, multiplier, shift: np.floor(acc * (multiplier * 2.0 ** (shift - 31)) + 0.5).astype(np.int64),
+        _HALF,
+        "makes a float of multiplier and shift, and casts what comes out",
+    ),
+    (
         "in_float32",
         lambda acc, multiplier, shift: np.rint(
             acc.astype(np.float32) * np.float32(multiplier * 2.0 ** (shift - 31))
@@ -258,6 +279,8 @@ def _layer(
             scaled = ((acc - bias) * multiplier + half >> total) + bias
         if name == "rounds_twice":
             scaled = int(multiply_by_quantized_multiplier(np.array([acc], np.int32), multiplier, shift)[0])
+        if name == "in_floats":
+            scaled = round(acc * multiplier * 2.0 ** (shift - 31))
         if name == "product_in_32_bits":
             scaled = int(_wrap(acc * multiplier, 32)) >> total
         if name == "always_int8":
@@ -283,6 +306,7 @@ _LAYERS = (
     ("always_int8", "writes -128 and 127 into the function instead of qmin and qmax"),
     ("centres_in_eight_bits", "subtracts the zero point in int8, where 127 - (-128) wraps"),
     ("product_in_32_bits", "multiplies the accumulator in 32 bits: the product needs 64"),
+    ("in_floats", "rescales in floats: 53 bits for a product of up to 62"),
 )
 
 _GRAPHS = (
@@ -318,7 +342,16 @@ WRONG_INTEGERS: list[tuple[str, str, str, tuple[str, ...], Any]] = [
         )
         for name, fn, words in _SUMS
     ),
-    *(("centred_dot", name, words, ("zero_point_corrections",), fn) for name, fn, words in _CENTRED),
+    *(
+        (
+            "centred_dot",
+            name,
+            words,
+            ("zero_point_corrections",) if name != "in_floats" else ("centred_sum_is_an_integer",),
+            fn,
+        )
+        for name, fn, words in _CENTRED
+    ),
     *(("quantize_multiplier", name, words, breaks, fn) for name, fn, breaks, words in _MULTIPLIERS),
     *(("requantize", name, words, breaks, fn) for name, fn, breaks, words in _RESCALES),
     *(("integer_layer", name, words, ("integer_layer_equals_real_layer",), _layer(name)) for name, words in _LAYERS),

@@ -91,7 +91,24 @@ def _only_255(rmin: float, rmax: float, qmin: int = -128, qmax: int = 127) -> tu
     return scale, int(min(max(round(qmin - low / scale), qmin), qmax))
 
 
+def _biased_zero_point(rmin: float, rmax: float, qmin: int = -128, qmax: int = 127) -> tuple[float, int]:
+    low, high = _widened(rmin, rmax)
+    scale = (high - low) / (qmax - qmin) or 1.0
+    return scale, int(min(max(np.floor(qmin - low / scale + 0.499), qmin), qmax))
+
+
+def _narrow_is_empty(rmin: float, rmax: float, qmin: int = -128, qmax: int = 127) -> tuple[float, int]:
+    low, high = _widened(rmin, rmax)
+    if high - low < 1e-3:
+        return 1.0, max(qmin, 0)
+    scale = (high - low) / (qmax - qmin)
+    return scale, int(min(max(round(qmin - low / scale), qmin), qmax))
+
+
 _CHOICES = (
+    ("biased_zero_point", _biased_zero_point, ("zero_point_is_nearest",),
+     "rounds with 0.499 for a half: just above a tie it goes down"),
+    ("narrow_is_empty", _narrow_is_empty, ("scale_is_range_over_steps",), "takes a range of less than a thousandth for empty"),
     (
         "not_widened",
         _not_widened,
@@ -137,7 +154,7 @@ _CHOICES = (
     ),
     ("wrong_sign", _wrong_sign, ("range_covered", "zero_point_is_nearest"), "adds rmin / scale where it is subtracted"),
     ("only_255", _only_255, ("scale_is_range_over_steps",), "writes 255 into the function instead of qmax - qmin"),
-)
+)  # fmt: skip
 
 # What works on the caller's own array
 
@@ -300,6 +317,9 @@ _STES = (
         ),
         "uses the mask of a ReLU",
     ),
+    ("a_step_beyond", lambda upstream, x, scale, zero_point, qmin=-128, qmax=127: _mask(
+        upstream, (x / scale + zero_point >= qmin - 1) & (x / scale + zero_point <= qmax + 1)
+    ), "lets a whole step beyond the ends pass: half a step is still a code"),
     ("real_ends", _real_ends, "compares x with the real ends: half a step beyond, the code is inside"),
     ("sizes_only", lambda upstream, x, scale, zero_point, qmin=-128, qmax=127: _mask(
         np.abs(upstream), (_steps(x, scale) + zero_point >= qmin) & (_steps(x, scale) + zero_point <= qmax)

@@ -155,6 +155,16 @@ def _nudges(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 1
     return _cast(np.clip(np.round(x / scale + 1e-5) + zero_point, qmin, qmax), qmin, qmax)
 
 
+def _almost_half(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    steps = x / scale
+    rounded = np.where(steps > 0, np.floor(steps + 0.5), np.ceil(steps - 0.4999))
+    return _cast(np.clip(rounded + zero_point, qmin, qmax), qmin, qmax)
+
+
+def _three_decimals(x: Any, scale: Any, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+    return _cast(np.clip(np.round(np.round(x / scale, 3)) + zero_point, qmin, qmax), qmin, qmax)
+
+
 def _away(x: Any) -> Any:
     """Ties away from zero."""
     return np.trunc(x) + np.sign(x) * (np.abs(x - np.trunc(x)) >= 0.5)
@@ -334,6 +344,8 @@ WRONG_QUANTIZES: list[tuple[str, str, str, tuple[str, ...], Any]] = [
             ("scale_equivariant",),
             "keeps the scale above 1e-5 against division by zero",
         ),
+        ("almost_half", _almost_half, (_ROUND_TRIP,), "takes 0.4999 for a half below zero, against ties"),
+        ("three_decimals", _three_decimals, (_ROUND_TRIP,), "rounds the steps to three decimals first: 1.4996 is 1.5 by then"),
         (
             "nudges",
             _nudges,

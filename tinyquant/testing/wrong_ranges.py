@@ -128,6 +128,8 @@ _PERCENTILES = (
      "returns the larger end first"),
     ("index_too_far", _index_too_far, (_WITHIN,),
      "takes n * share for an index: at 100 percent it is one too far"),
+    ("whole_percents", lambda x, percent: _cut(x, (100 - int(percent)) / 2, 100 - (100 - int(percent)) / 2), (_FEW,),
+     "takes whole percents only: 99.9 becomes 99, which clips far more"),
     ("zeros_left_out", _zeros_left_out, (_ENOUGH,), "leaves zeros out of the count: after a ReLU half of the numbers are 0"),
 )  # fmt: skip
 
