@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
@@ -109,12 +110,10 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path,
     style.save_figure(drawn(), target)
     before = target.read_bytes()
 
-    def broken(self: Path, data: bytes) -> int:
-        with open(self, "wb") as file:
-            file.write(data[:10])
+    def broken(descriptor: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "write_bytes", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="disk full"):
         style.save_figure(drawn(), target)
     assert target.read_bytes() == before

@@ -19,7 +19,7 @@ from tinyquant.quantization.calibrate import calibrate
 from tinyquant.quantization.prepare import quantize_model
 from tinyquant.quantization.schemes import TFLITE_INT8
 from tinyquant.study import doctor_runs
-from tinyquant.study.doctor import NAMES, Doctors, doctor_csv, doctor_text
+from tinyquant.study.doctor import NAMES, Doctors, all_counts, doctor_csv, doctor_text
 from tinyquant.study.doctor_runs import DIGIT_BITS, run_doctor, threshold_for_recall
 from tinyquant.training import fit, predict
 
@@ -229,6 +229,16 @@ def test_the_csv_has_every_mean_with_its_interval():
     assert lines["digits float", "right"]["mean"] == "400.0000"
 
 
+@pytest.mark.parametrize("name, damage, told", [
+    ("cancers", None, "a count as 'cancers', got None"), ("digits4", [3], r"a list of 2 counts as 'digits4', got \[3\]"),
+    ("ptq3", [1.5] * 8, "a list of 8 counts as 'ptq3', got"), ("validation", [-1, 3], "a list of 2 counts as 'validation'"),
+])  # fmt: skip
+def test_a_damaged_entry_is_named(name, damage, told):
+    assert all_counts(outcome({})) == outcome({})
+    with pytest.raises(ValueError, match=f"an outcome must have {told}"):
+        all_counts({**outcome({}), name: damage})
+
+
 def test_the_command_prints_keeps_and_goes_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.setattr(study, "SETTINGS", SHORT)
@@ -239,5 +249,9 @@ def test_the_command_prints_keeps_and_goes_on(tmp_path, capsys, monkeypatch):
     again, progress = capsys.readouterr()
     assert first == again and not progress and (tmp_path / "acceptable.txt").read_text() in first
     assert "missed" in first and (tmp_path / "acceptable.csv").read_text().startswith("network,count,mean,low,high")
+    kept = tmp_path / "acceptable.json"
+    kept.write_text(kept.read_text().replace('"cancers"', '"cancer"', 1))
+    assert main([*command, "--seeds", "2"]) == 3
+    assert "acceptable.json, entry 'seed 000': an outcome must have a count as 'cancers', got None" in capsys.readouterr().err
     assert main([*command, "--seeds", "1"]) == 3
     assert "seeds must be 2 or more" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import Any
 
 from tinyquant.cli.progress import ProgressLine
 from tinyquant.interop.files import write_atomically
-from tinyquant.study.doctor import Doctors, doctor_csv, doctor_text
+from tinyquant.study.doctor import Doctors, all_counts, doctor_csv, doctor_text
 from tinyquant.study.doctor_runs import SETTINGS, run_doctor
 from tinyquant.study.kept import Kept, Outcome
 from tinyquant.study.shapes import all_numbers, shapes_csv, shapes_text
@@ -103,7 +103,7 @@ def _table(args: argparse.Namespace) -> int:
 
 def _acceptable(args: argparse.Namespace) -> int:
     """Cat or cancer."""
-    found = Doctors(_outcomes(args, "acceptable", run_doctor, SETTINGS, seeds=30))
+    found = Doctors(_outcomes(args, "acceptable", run_doctor, SETTINGS, seeds=30, read=all_counts))
     return _told(args, "acceptable", doctor_text(found), doctor_csv(found))
 
 
@@ -115,7 +115,7 @@ def _shapes(args: argparse.Namespace) -> int:
 
 def _outcomes(
     args: argparse.Namespace, name: str, function: Any, settings: dict[str, Any], *, seeds: int,
-    read: Callable[[Outcome], Outcome] = dict,
+    read: Callable[[Outcome], Outcome],
 ) -> list[Outcome]:
     """Run the seeds that are missing; all of them in order, each as `read` gives it, which refuses a damaged one."""
     count = seeds if args.seeds is None else args.seeds

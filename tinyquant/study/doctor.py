@@ -18,10 +18,29 @@ from tinyquant.analysis.over_seeds import t_interval
 from tinyquant.study.doctor_runs import DIGIT_BITS, DOCTOR_BITS, SETTINGS
 from tinyquant.study.kept import Outcome
 
-__all__ = ["Doctors", "doctor_csv", "doctor_text"]
+__all__ = ["Doctors", "all_counts", "doctor_csv", "doctor_text"]
 
 NAMES = ("float", *(f"{way}{bits}" for bits in DOCTOR_BITS for way in ("ptq", "qat")))
 _RIGHT, _MISSED, _ALARMS, _RIGHT_T, _MISSED_T, _ALARMS_T, _TIES_ILL, _TIES_WELL = range(8)
+
+
+def all_counts(outcome: Outcome) -> Outcome:
+    """The outcome itself, if every count is there that the answer speaks of.
+
+    Raises
+    ------
+    ValueError
+        If one is missing, or is no list of as many whole numbers as it should be.
+    """
+    wanted = {"cases": 0, "cancers": 0, "images": 0, "validation": 2, "digits": 2}
+    wanted |= {f"digits{bits}": 2 for bits in DIGIT_BITS} | dict.fromkeys(NAMES, _TIES_WELL + 1)
+    for name, length in wanted.items():
+        value = outcome.get(name)
+        numbers = value if length else [value]
+        if not isinstance(numbers, list) or len(numbers) != max(1, length) or not all(type(n) is int and n >= 0 for n in numbers):
+            told = f"a list of {length} counts" if length else "a count"
+            raise ValueError(f"an outcome must have {told} as {name!r}, got {value!r}.")
+    return outcome
 
 
 class Doctors:
