@@ -111,6 +111,20 @@ def test_a_slip_that_only_spoils_arrays_is_named_for_the_law_it_breaks_only() ->
     assert flat.broken_law == "codes_of_any_shape" and "one long row" in flat.looks_like
 
 
+def test_of_two_slips_with_the_same_numbers_the_one_that_leaves_as_much_alone_is_named() -> None:
+    """In int8, in a new array and in the caller's own: the board's formula is the first."""
+    slips = {answer.name: answer for answer in wrong_answers("dequantize")}
+
+    def in_place(codes: Any, scale: float, zero_point: int) -> Any:
+        codes -= zero_point
+        return scale * codes
+
+    for fn, name in ((lambda codes, scale, zero_point: scale * (codes - zero_point), "wraps_in_eight_bits"),
+                     (in_place, "subtracts_in_place")):  # fmt: skip
+        found = check(fn, role="dequantize", engine="grid")
+        assert found.broken_law == "decodes_to_its_real" and found.looks_like == slips[name].misconception
+
+
 # Signatures
 
 

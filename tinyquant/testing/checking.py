@@ -138,6 +138,7 @@ def check(
     examples: int = 200,
     cases: Iterable[Case] | None = None,
     int8: bool = False,
+    flat: bool = False,
     **functions: Callable[..., object],
 ) -> CheckResult:
     """Look for an input on which a function breaks a law, and make it as small as possible.
@@ -164,6 +165,8 @@ def check(
         Your own cases, in place of the grid and of hypothesis: one or more, of the kinds that the laws are tried on.
     int8 : bool
         Only codes that int8 holds are asked for: the function casts to int8 whatever qmin and qmax say.
+    flat : bool
+        Only one-dimensional arrays are asked for: a plain loop over the numbers is right. Otherwise the shape must not matter.
     functions : callables by role
         Others that a law may use: ``check(my_fake_quantize, quantize=my_quantize)``, ``check(integer=run, qat=trained)``.
 
@@ -205,7 +208,8 @@ def check(
     else:
         role = role or getattr(fn, "__name__", "")
         everything = {**functions, role: fn}
-    wanted = [find_law(name) for name in laws] or [one for one in laws_for(role) if mode or one.name not in _ASKED_FOR]
+    usual = [one for one in laws_for(role) if (mode or one.name not in _ASKED_FOR) and not (flat and one.rows)]
+    wanted = [find_law(name) for name in laws] or usual
     start, tries = time.perf_counter(), 0
     own = None if cases is None else _own(cases, wanted)
     tested = everything.get(role)

@@ -131,6 +131,9 @@ def looks_like(role: str, fn: Answer, functions: Functions, mode: str = "", law:
     matching = _matching(role, fn, [slip for slip in slips if not all(map(_of_arrays, slip.breaks))])
     # A slip that only leaves the answers floats, say, has the values of another rule too: the rule explains them.
     matching = [slip for slip in matching if slip.mode] or matching
+    if len(matching) > 1:
+        # The same numbers, in the caller's own array or in a new one.
+        matching = [slip for slip in matching if _spoil_alike(role, slip.fn, fn)]
     return matching[0].misconception if len(matching) == 1 else ""
 
 
@@ -145,6 +148,21 @@ def _matching(role: str, fn: Answer, slips: list[WrongAnswer], law: str = "") ->
             if sum(map(_differences, yours.values(), right)) >= ENOUGH:
                 matching.append(slip)
     return matching
+
+
+def _spoil_alike(role: str, slip: Answer, fn: Answer) -> bool:
+    """Whether both leave the caller's arrays alike."""
+    asked = [number for number, case in enumerate(_cases(role)) if fits(fn, case)]
+    return all(_known(role, slip, number, _OWN) == _answers(fn, _inputs(role, _OWN)[number], _OWN) for number in asked)
+
+
+_OWN = "own"
+"""In place of a law's name: what the caller's own arrays became is compared."""
+
+
+def _rows(law: str) -> tuple[str, ...]:
+    """The arrays that come in rows under that law."""
+    return LAWS[law].rows if law in LAWS else ()
 
 
 def _of_arrays(name: str) -> bool:
@@ -177,7 +195,7 @@ def _cases(role: str) -> list[Any]:
 @cache
 def _inputs(role: str, law: str) -> list[dict[str, Any]]:
     """The arguments of these cases; in rows where the law says so."""
-    return [_called_with(case, LAWS[law].rows if law else ()) for case in _cases(role)]
+    return [_called_with(case, _rows(law)) for case in _cases(role)]
 
 
 @cache
@@ -205,7 +223,7 @@ def _answers(fn: Answer, values: dict[str, Any], law: str = "") -> list[object]:
             if isinstance(result, dict):
                 result = np.concatenate([np.ravel(part) for part in result.values()])
             if law:
-                return [str(np.asarray(result).shape if LAWS[law].rows else list(mine.values()))]
+                return [str(np.asarray(result).shape if _rows(law) else list(mine.values()))]
             return list(numbers(result, np.asarray(result).size))
     except Abort:
         raise
