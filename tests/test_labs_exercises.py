@@ -146,6 +146,29 @@ def test_the_natural_answers_to_the_first_exercise_pass(body: str, tmp_path: Pat
     assert found.passed, found.to_text()
 
 
+LOOPS = {
+    "1.2": "def dequantize(codes, scale, zero_point):\n    return np.array([scale * (int(q) - zero_point) for q in codes])\n",
+    "4.2": "def requantize(acc, multiplier, shift):\n"
+    "    return np.array([(int(a) * multiplier + (1 << (30 - shift))) >> (31 - shift) for a in acc])\n",
+    "2.2": "def round_half_away(x):\n"
+    "    return np.array([float(int(abs(v) + 0.5)) * (1 if v > 0 else -1) for v in x])\n",
+    "5.1": "def fake_quantize(x, scale, zero_point, qmin=-128, qmax=127):\n"
+    "    codes = [min(max(round(v / scale) + zero_point, qmin), qmax) for v in x]\n"
+    "    return np.array([scale * (q - zero_point) for q in codes])\n",
+}
+"""A plain loop over the numbers: right where the lab gives one row, too little where it gives images or weights."""
+
+
+@pytest.mark.parametrize("number", LOOPS)
+def test_a_plain_loop_is_right_where_the_lab_gives_one_row(number: str, tmp_path: Path) -> None:
+    item = next(item for _, item in WRITTEN if item.number == number)
+    assert isinstance(item, Exercise)
+    found = examine_file(item, written(tmp_path, f"import numpy as np\n\n{LOOPS[number]}"))
+    assert found.passed == item.flat == (number in ("1.2", "4.2")), found.to_text()
+    if not item.flat:
+        assert "[[" in found.to_text(), "the rows that it failed on are shown"
+
+
 def test_the_first_mistakes_are_told_by_their_own_law(tmp_path: Path) -> None:
     """Not by a corner of the int8 cast that a beginner has not met."""
     _, item = next((one, item) for one, item in WRITTEN if item.function == "quantize")

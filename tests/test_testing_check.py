@@ -200,6 +200,19 @@ def test_own_cases_are_tried_and_no_others() -> None:
     assert check(wraps, role="quantize", cases=iter([MapCase((1.0,)), MapCase((128.0,))])).broken_law == "saturates"
 
 
+def test_a_plain_loop_is_right_where_only_rows_of_numbers_are_asked_for() -> None:
+    """And a function that loses numbers is not."""
+
+    def loop(x: Any, scale: float, zero_point: int, qmin: int = -128, qmax: int = 127) -> Any:
+        kind = np.int8 if (qmin, qmax) == (-128, 127) else np.int32
+        return np.array([min(max(round(float(v) / scale) + zero_point, qmin), qmax) for v in x], kind)
+
+    found = check(loop, role="quantize", flat=True)
+    assert found.passed and "codes_of_any_shape" not in found.laws
+    assert check(loop, role="quantize").broken_law == "codes_of_any_shape"
+    assert check(lambda x, scale, zero_point: loop(x, scale, zero_point)[:1], role="quantize", flat=True).broken_law
+
+
 def test_a_known_slip_is_named_only_where_enough_inputs_show_it() -> None:
     """Three empty ranges are caught, but they are too few to say what somebody believed; thirty ranges without 0 are not."""
     slips = {answer.name: answer for answer in wrong_answers("choose_qparams")}

@@ -160,7 +160,7 @@ def _silence() -> contextlib.ExitStack:
 
 def _checked(item: Exercise, fn: Function, cells: list[Cell] | None) -> Report:
     """An exercise: its laws."""
-    result = check(fn, *item.laws, role=item.role, mode=item.mode, examples=_EXAMPLES, int8=item.int8)
+    result = check(fn, *item.laws, role=item.role, mode=item.mode, examples=_EXAMPLES, int8=item.int8, flat=item.flat)
     if result.not_started:
         return _not_started(item)
     if result.passed:

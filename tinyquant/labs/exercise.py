@@ -60,6 +60,8 @@ class Exercise:
         Public functions of tinyquant that the student may call; all others are refused during a check.
     int8 : bool
         Only codes that int8 holds are asked for, so that a cast to int8 is right.
+    flat : bool
+        Only one-dimensional arrays are asked for, so that a plain loop over the numbers is right; the lab gives it no others.
     """
 
     number: str
@@ -73,6 +75,7 @@ class Exercise:
     stretch: bool = False
     allowed: tuple[str, ...] = ()
     int8: bool = False
+    flat: bool = False
 
     def __post_init__(self) -> None:
         if not self.role:

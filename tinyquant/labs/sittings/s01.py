@@ -18,6 +18,7 @@ SITTING = Sitting(
             title="real numbers to codes",
             difficulty=1,
             int8=True,
+            flat=True,
             hints=(
                 "How many steps of size `scale` is x away from real 0?\n"
                 "Which code is real 0, and what becomes of an x that is too far away?",
@@ -31,6 +32,7 @@ SITTING = Sitting(
             "dequantize",
             title="codes back to real numbers",
             difficulty=1,
+            flat=True,
             hints=(
                 "Which code stands for real 0? How far is this code from it, in steps?",
                 "real = scale * (code - zero_point)",

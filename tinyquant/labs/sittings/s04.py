@@ -30,6 +30,7 @@ SITTING = Sitting(
             "requantize",
             title="times a real number, with integers only",
             difficulty=3,
+            flat=True,
             hints=(
                 "By which power of two is acc * multiplier too large? How do you divide\n"
                 "by a power of two so that the result is the nearest whole number?",

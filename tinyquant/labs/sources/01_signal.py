@@ -26,9 +26,9 @@ assert tq.__version__ >= "0.1", "this lab needs tinyquant 0.1 or later"
 
 # %%
 def quantize(x, scale, zero_point, qmin=-128, qmax=127):
-    """The codes of the real numbers x: an int8 array of x's shape.
+    """The codes of the real numbers x: an int8 array, a code for each.
 
-    x is a float array, scale a positive float, zero_point a whole number from qmin to qmax.
+    x is a 1-D float array, scale a positive float, zero_point a whole number from qmin to qmax.
     With scale 0.5 and zero_point 10: 0.0 -> 10, 1.0 -> 12, 1.3 -> 13, 1000.0 -> 127.
     """
     ### BEGIN SOLUTION
@@ -47,9 +47,9 @@ check("1.1", quantize)
 
 # %%
 def dequantize(codes, scale, zero_point):
-    """The real numbers that codes stand for: a float array of the codes' shape.
+    """The real numbers that codes stand for: a float array, a number for each.
 
-    codes is an array of integers (int8, as 1.1 makes them). With scale 0.5 and zero_point 10: 12 -> 1.0, 127 -> 58.5.
+    codes is a 1-D array of integers (int8, as 1.1 makes them). With scale 0.5 and zero_point 10: 12 -> 1.0, 127 -> 58.5.
     """
     ### BEGIN SOLUTION
     return scale * (codes.astype(np.int32) - zero_point)

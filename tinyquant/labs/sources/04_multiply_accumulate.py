@@ -54,9 +54,9 @@ check("4.1", centred_dot)
 
 # %%
 def requantize(acc, multiplier, shift):
-    """acc * multiplier * 2**(shift - 31), rounded to the nearest whole numbers: an integer array of acc's shape.
+    """acc * multiplier * 2**(shift - 31), rounded to the nearest whole numbers: an array of integers.
 
-    acc is an int32 array, multiplier and shift are whole numbers, shift from -30 to 8. Use no float: the chip has none.
+    acc is a 1-D int32 array, multiplier and shift are whole numbers, shift from -30 to 8. Use no float: the chip has none.
     multiplier 2**30 and shift 0 is 1/2: [6, -6] -> [3, -3]. [7984] with 1583594044 and -9 is 11.499 -> [11].
     """
     ### BEGIN SOLUTION
