@@ -467,7 +467,7 @@ def _for_ever() -> None:
         ("1.4", {"x": [1.0], "colour": 1}, "yours has 'colour'"),
         ("1.4", {"scale": 1.0}, "'x' must be given too"),
         ("1.4", {"x": [1.0], "scale": -1.0}, "a positive scale"),
-        ("1.4", {"x": [1.0], "qmin": -5, "qmax": 3}, "codes -128..127, 0..255 or -8..7"),
+        ("1.4", {"x": [1.0], "qmin": -5, "qmax": 3}, "all codes of 2 to 8 bits"),
         ("1.4", {"x": ["a"]}, "plain numbers and lists of them"),
         ("1.4", {"x": []}, "plain numbers and lists of them"),
         ("1.4", {"x": [[1.0]]}, "plain numbers and lists of them"),

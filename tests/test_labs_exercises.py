@@ -108,8 +108,9 @@ def test_what_an_exercise_allows_may_be_called(tmp_path: Path) -> None:
 
 @ONLY_WRITTEN
 def test_every_known_wrong_answer_is_caught_as_the_lab_asks(sitting: Sitting, item: Exercise) -> None:
-    """With the laws and the rounding rule of the exercise; at least five for each. Not guarded: they lie in the package."""
-    known = wrong_answers(item.role)
+    """With the laws and the rounding rule of the exercise; at least five for each. Not guarded: they lie in the package. What
+    only loses a shape is right where one row is asked for."""
+    known = [one for one in wrong_answers(item.role) if not (item.flat and all(find_law(name).rows for name in one.breaks))]
     assert len(known) >= 5
     for answer in known:
         found = examine(item, answer.fn, guarded=False)
@@ -166,7 +167,7 @@ def test_a_plain_loop_is_right_where_the_lab_gives_one_row(number: str, tmp_path
     found = examine_file(item, written(tmp_path, f"import numpy as np\n\n{LOOPS[number]}"))
     assert found.passed == item.flat == (number in ("1.2", "4.2")), found.to_text()
     if not item.flat:
-        assert "[[" in found.to_text(), "the rows that it failed on are shown"
+        assert "[[" in found.to_text() and "shape" in found.to_text(), "the rows that it failed on, and the law"
 
 
 def test_the_first_mistakes_are_told_by_their_own_law(tmp_path: Path) -> None:

@@ -221,7 +221,10 @@ def _raised(
             lines.append(f"  there    {'; '.join(place.values[-6:])}")
     ended = isinstance(error, SystemExit)
     right = "an answer, by return: exit() ends the whole program" if ended else "an answer: this is a legal input"
-    return _report(item, "raised", *lines, f"  right    {right}", _hint(item))
+    # On rows it is the law that says what was asked: the answer to the numbers themselves may be right.
+    law = find_law(result.broken_law) if result is not None and result.case is not None else None
+    asked = f"  the law  {law.words}" if law is not None and law.rows else ""
+    return _report(item, "raised", *lines, f"  right    {right}", asked, _hint(item))
 
 
 def _named(error: BaseException) -> str:
@@ -286,8 +289,8 @@ def _case_of(item: Bug, given: object) -> Case | str:
 
 
 _LEGAL = {
-    "zero_point": "a positive scale, codes -128..127, 0..255 or -8..7, the zero point among them",
-    "rmin": "rmin at most rmax, codes -128..127, 0..255 or -8..7",
+    "zero_point": "a positive scale, all codes of 2 to 8 bits (-8..7, -7..7, 0..15), the zero point one",
+    "rmin": "rmin at most rmax, all codes of 2 to 8 bits (-8..7, -7..7, 0..15)",
     "truth": "rows of 0 and 1 of the same length, at least one 1 in truth",
     "multiplier": "a multiplier from 2**30 to 2**31 - 1, a shift from -30 to 8, no overflow",
     "mode": "ordinary numbers, at least one",
