@@ -16,9 +16,10 @@ from typing import cast
 
 import numpy as np
 
-from tinyquant.testing.cases import Case, SignatureError, call, raised_by_the_function
+from tinyquant.testing.cases import Case, SignatureError, call, given, raised_by_the_function
 
-__all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "changed_inputs", "differs_in_rows", "find_law", "law",
+__all__ = ["LAWS", "Abort", "Broken", "Functions", "Law", "Unusable", "changed_inputs", "differs_in_rows",
+           "differs_on_rows", "find_law", "law",
            "laws_for", "numbers", "pair", "show", "two_of", "type_of"]  # fmt: skip
 
 Functions = Mapping[str, Callable[..., object]]
@@ -197,6 +198,12 @@ def changed_inputs(fn: Callable[..., object], values: Mapping[str, object]) -> B
         if not np.array_equal(was, arrays[name]):
             return Broken(f"{name} itself became {arrays[name].tolist()}", f"{name} stays as it was: work on a copy")
     return None
+
+
+def differs_on_rows(fn: Callable[..., object], case: Case, name: str, what: str) -> Broken | None:
+    """How the function's answers for the numbers in rows differ from those for the same numbers in one row, if they do."""
+    shaped = given(case, rows=(name,))
+    return differs_in_rows(call(fn, given(case)), call(fn, shaped), shaped[name], what)
 
 
 def differs_in_rows(flat: object, shaped: object, rows: object, what: str) -> Broken | None:

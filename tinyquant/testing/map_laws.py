@@ -19,7 +19,7 @@ from tinyquant.testing.law import (
     Broken,
     Functions,
     changed_inputs,
-    differs_in_rows,
+    differs_on_rows,
     law,
     numbers,
     pair,
@@ -206,8 +206,7 @@ def rounding_mode(case: MapCase, functions: Functions) -> Broken | None:
 @law("quantize", MapCase, "the shape of x does not matter: a code for each number, in x's own shape", rows=("x",))
 def codes_of_any_shape(case: MapCase, functions: Functions) -> Broken | None:
     """Rows of numbers get the codes of the numbers."""
-    flat, shaped = given(case), given(case, rows=("x",))
-    return differs_in_rows(call(functions["quantize"], flat), call(functions["quantize"], shaped), shaped["x"], "codes")
+    return differs_on_rows(functions["quantize"], case, "x", "codes")
 
 
 # dequantize
@@ -238,9 +237,7 @@ def reals_and_dtype(case: CodesCase, functions: Functions) -> Broken | None:
 @law("dequantize", CodesCase, "the shape of the codes does not matter: the reals have the same one", rows=("codes",))
 def reals_of_any_shape(case: CodesCase, functions: Functions) -> Broken | None:
     """Rows of codes stand for what the codes stand for."""
-    flat, shaped = given(case), given(case, rows=("codes",))
-    answers = call(functions["dequantize"], flat), call(functions["dequantize"], shaped)
-    return differs_in_rows(*answers, shaped["codes"], "real numbers")
+    return differs_on_rows(functions["dequantize"], case, "codes", "real numbers")
 
 
 # choose_qparams
