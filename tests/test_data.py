@@ -116,7 +116,7 @@ def test_a_packaged_file_that_is_not_there_is_named(tmp_path):
 
 def test_the_maker_makes_the_packaged_arrays_again(tmp_path):
     """Array by array: the zlib of another Python may pack the same arrays into other bytes."""
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="making the packaged data again needs scikit-learn (extra data)")
     checksums = make_packaged.make(tmp_path)
     for name in packaged.SHA256:
         assert checksums[name] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()

@@ -2,7 +2,7 @@
 
     python -m tinyquant.data.make_packaged FOLDER
 
-needs scikit-learn (its wheel carries copies of the two UCI sets; see ATTRIBUTION.md), writes the two files into
+needs scikit-learn (extra `[data]`; its wheel carries copies of the two UCI sets; see ATTRIBUTION.md), writes the two files into
 FOLDER and returns their SHA-256, which belong in `packaged.py`. The splits are stored, not drawn at load time:
 numpy may change the stream of a seeded generator between versions, and a file can not change its mind.
 With this module one can check where every byte of the packaged data comes from, or make a split of one's own.
@@ -55,7 +55,7 @@ def stratified_test_rows(labels: np.ndarray, count: int, rng: np.random.Generato
 
 
 def make(folder: Path) -> dict[str, str]:
-    """Write both files into `folder` and return {file name: SHA-256}. Needs scikit-learn."""
+    """Write both files into `folder` and return {file name: SHA-256}. Needs scikit-learn, the extra `[data]`."""
     from sklearn.datasets import load_breast_cancer, load_digits
 
     digits, cancer = load_digits(), load_breast_cancer()
